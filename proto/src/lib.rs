@@ -1,1 +1,43 @@
-//! Placeholder.
+//! Every byte that goes between machines: addresses, ids, frames, messages, limits, codes.
+//!
+//! Pure. Decoders are total: any bytes give a value or a typed error, and no
+//! allocation is larger than the limit of the frame they came in. Values with
+//! rules are newtypes whose rules also hold for what arrives from the wire.
+//!
+//! | ALPN | who | streams |
+//! |---|---|---|
+//! | `pilot-peer/1` | two nodes with mutual trust | [`Service`] number, then frames |
+//! | `pilot-trust/1` | any two nodes, rate limited | one [`trust`] exchange |
+//! | `pilot-registry/1` | node and rendezvous | one [`registry`] exchange each, and one for pushes |
+
+mod address;
+mod boot;
+pub mod close;
+pub mod control;
+mod endpoints;
+mod file_name;
+pub mod frame;
+mod name;
+mod peer;
+pub mod registry;
+mod service;
+mod tag;
+mod task_id;
+pub mod tasks;
+pub mod text;
+pub mod trust;
+
+pub use address::{Address, AddressError};
+pub use boot::BootId;
+pub use endpoints::{Endpoints, MAX_ENDPOINTS};
+pub use file_name::{FileName, FileNameError};
+pub use name::{NodeName, NodeNameError};
+pub use peer::{PeerRef, PeerRefError};
+pub use pilot_identity as identity;
+pub use service::Service;
+pub use tag::{MAX_TAGS, Tag, TagError, Tags};
+pub use task_id::{TaskId, TaskIdError};
+
+/// The minor version of the protocol that this build speaks. Each side says
+/// its own in the hello and both then use the smaller one.
+pub const MINOR_VERSION: u16 = 0;

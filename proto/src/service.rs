@@ -1,0 +1,50 @@
+//! What a stream of a peer connection is for.
+
+use pilot_identity::Scope;
+
+/// The two-byte number (big endian) that opens every stream of a peer connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// 1: hello, goodbye and changes of trust ([`crate::control`]).
+    Control,
+    /// 7: sends back what it gets, as RFC 862 does.
+    Echo,
+    /// 1003: tasks, results and receipts ([`crate::tasks`]).
+    Tasks,
+}
+
+impl Service {
+    /// The number on the wire.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::Control => 1,
+            Self::Echo => 7,
+            Self::Tasks => 1003,
+        }
+    }
+
+    /// The service of a number, if this version has it.
+    #[must_use]
+    pub const fn from_number(number: u16) -> Option<Self> {
+        match number {
+            1 => Some(Self::Control),
+            7 => Some(Self::Echo),
+            1003 => Some(Self::Tasks),
+            _ => None,
+        }
+    }
+
+    /// The scope a peer's grant must hold for it to use this service; none
+    /// for those that every mutually trusted peer has.
+    ///
+    /// Tasks need none here: results and updates of tasks that this node
+    /// submitted must arrive also from a peer that may not submit, so the
+    /// tasks service checks the scope on each offer.
+    #[must_use]
+    pub const fn scope(self) -> Option<Scope> {
+        match self {
+            Self::Control | Self::Echo | Self::Tasks => None,
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The tasks service: what submitter and worker say to each other.
+//!
+//! An exchange opens a stream and sends one or more [`TaskRequest`] frames,
+//! each of at most [`MAX_TASK_FRAME`] bytes; the receiver answers each, in
+//! order, with a [`TaskAnswer`] frame of at most [`MAX_ANSWER_FRAME`] bytes
+//! once what it promises is on disk. Every request may be sent again after
+//! any loss: handlers are idempotent on (submitter's key, id, attempt).
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use pilot_identity::{Countersigned, Outcome, SignedReceipt};
+use serde::{Deserialize, Serialize};
+
+use crate::text::Text;
+use crate::{FileName, TaskId};
+
+/// Bytes of a task's description.
+pub const MAX_DESCRIPTION: usize = 1024 * 1024;
+/// Parameters of a task.
+pub const MAX_PARAMS: usize = 1000;
+/// Bytes of a task's or a result's content that travel inside the message.
+pub const MAX_INLINE: usize = 16 * 1024 * 1024;
+/// Files in a task or a result.
+pub const MAX_FILES: usize = 1000;
+/// Bytes of the name of a file in a task or a result.
+pub const MAX_FILE_NAME: usize = 255;
+/// Bytes of a note, a reason or an error message.
+pub const MAX_NOTE: usize = 4096;
+/// Bytes of a [`TaskRequest`] frame: the inline content and some room for
+/// the names and lengths around it.
+pub const MAX_TASK_FRAME: usize = MAX_INLINE + 1024 * 1024;
+/// Bytes of a [`TaskAnswer`] frame.
+pub const MAX_ANSWER_FRAME: usize = 8 * 1024;
+/// Requests in one exchange.
+pub const MAX_REQUESTS: usize = 256;
+
+/// From submitter to worker, or from worker to submitter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskRequest {
+    /// Submitter: please do this.
+    Offer(Offer),
+    /// Submitter: do not do it, or stop doing it.
+    Cancel(Cancel),
+    /// Worker: this is how far it is.
+    Update(Update),
+    /// Worker: it has ended, and this is the result.
+    Result(TaskResult),
+}
+
+/// The answer to each [`TaskRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskAnswer {
+    /// The offer is safe in the worker's queue.
+    Offered,
+    /// The cancellation is on the worker's disk; a result will say how it ended.
+    Cancelling,
+    /// The update was noted, or was older than what is known.
+    Updated,
+    /// The result is on the submitter's disk: the worker may forget it.
+    Receipt(Box<Countersigned>),
+    /// Not done.
+    Refused(TaskRefusal),
+}
+
+/// A task as its submitter offers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// Its id.
+    pub id: TaskId,
+    /// From 1; grows with each retry the submitter asked for.
+    pub attempt: u32,
+    /// Higher is accepted first; 0 is usual.
+    pub priority: i16,
+    /// Time left until the deadline, in milliseconds, when it was sent.
+    pub deadline_ms: Option<u64>,
+    /// Time left to be accepted.
+    pub queue_timeout_ms: Option<u64>,
+    /// How long it may run once accepted.
+    pub run_timeout_ms: Option<u64>,
+    /// A [`TaskBody`], encoded with postcard.
+    pub body: Bytes,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TaskBody {
+    /// For whoever does it; at most [`MAX_DESCRIPTION`] bytes.
+    pub description: String,
+    /// Names and values in the order they were given; at most [`MAX_PARAMS`].
+    pub params: Vec<(String, String)>,
+    /// Files that come with it.
+    pub files: Vec<InlineFile>,
+}
+
+/// A small file inside a task or a result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InlineFile {
+    /// What it is called.
+    pub name: FileName,
+    /// Its content.
+    pub content: Bytes,
+}
+
+/// See [`TaskRequest::Cancel`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    /// Of which task.
+    pub id: TaskId,
+    /// Of which attempt.
+    pub attempt: u32,
+    /// How long a running worker may take to stop.
+    pub grace_ms: u64,
+    /// Why.
+    pub reason: Text<MAX_NOTE>,
+}
+
+/// See [`TaskRequest::Update`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Update {
+    /// Of which task.
+    pub id: TaskId,
+    /// Of which attempt.
+    pub attempt: u32,
+    /// Grows with every update of an attempt; an older one changes nothing.
+    pub revision: u64,
+    /// How far it is.
+    pub state: WorkState,
+    /// 0 to 100, if the worker said so.
+    pub percent: Option<u8>,
+    /// What the worker said of it.
+    pub note: Text<MAX_NOTE>,
+    /// How long ago it was accepted, by the worker's clock.
+    pub accepted_ms_ago: Option<u64>,
+}
+
+/// The states of a live task that only its worker knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum WorkState {
+    /// It went back to the queue.
+    Queued,
+    /// A worker took it.
+    Accepted,
+    /// The worker said that it is at work.
+    Running,
+}
+
+/// See [`TaskRequest::Result`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskResult {
+    /// Of which task.
+    pub id: TaskId,
+    /// Of which attempt.
+    pub attempt: u32,
+    /// How it ended; the same as in the receipt.
+    pub outcome: Outcome,
+    /// A [`ResultBody`], encoded with postcard; the receipt's digest is of these bytes.
+    pub body: Bytes,
+    /// The worker's signed statement.
+    pub receipt: SignedReceipt,
+}
+
+/// What came out of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ResultBody {
+    /// The result itself, as it was given.
+    pub data: Bytes,
+    /// Whether the worker said that `data` is a JSON document.
+    pub is_json: bool,
+    /// Why it failed, was declined, cancelled or expired.
+    pub reason: Text<MAX_NOTE>,
+    /// Files that come with it.
+    pub files: Vec<InlineFile>,
+}
+
+/// Why a request is not done. None of them is retried by itself, save
+/// [`TaskRefusal::QueueFull`] and [`TaskRefusal::DiskFull`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskRefusal {
+    /// The sender may not submit tasks here.
+    NotAllowed,
+    /// No such task between these two nodes.
+    Unknown,
+    /// The worker's queue is full; try later.
+    QueueFull,
+    /// The receiver's disk is full; try later.
+    DiskFull,
+    /// The content breaks a rule.
+    Invalid,
+    /// The result is of an attempt that is no longer wanted.
+    Superseded,
+    /// The receiver failed; try later.
+    Internal,
+}
+
+/// Content that breaks a limit of this module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ContentError {
+    /// The description is too long.
+    #[error("the description has {0} bytes, {MAX_DESCRIPTION} are allowed")]
+    Description(usize),
+    /// There are too many parameters.
+    #[error("{0} parameters, {MAX_PARAMS} are allowed")]
+    Params(usize),
+    /// A parameter is named twice.
+    #[error("a parameter is given twice")]
+    RepeatedParam,
+    /// There are too many files, or two of the same name.
+    #[error("{0} files, {MAX_FILES} of different names are allowed")]
+    Files(usize),
+    /// All together is too large.
+    #[error("{0} bytes of content, {MAX_INLINE} are allowed inside a message")]
+    Inline(usize),
+}
+
+impl TaskBody {
+    /// Checks every limit.
+    ///
+    /// # Errors
+    ///
+    /// The first [`ContentError`] found.
+    pub fn check(&self) -> Result<(), ContentError> {
+        if self.description.len() > MAX_DESCRIPTION {
+            return Err(ContentError::Description(self.description.len()));
+        }
+        if self.params.len() > MAX_PARAMS {
+            return Err(ContentError::Params(self.params.len()));
+        }
+        let names: BTreeSet<&str> = self.params.iter().map(|(name, _)| name.as_str()).collect();
+        if names.len() != self.params.len() {
+            return Err(ContentError::RepeatedParam);
+        }
+        let params: usize = self.params.iter().map(|(name, value)| name.len() + value.len()).sum();
+        check_files(&self.files, self.description.len() + params)
+    }
+}
+
+impl ResultBody {
+    /// Checks every limit.
+    ///
+    /// # Errors
+    ///
+    /// The first [`ContentError`] found.
+    pub fn check(&self) -> Result<(), ContentError> {
+        check_files(&self.files, self.data.len())
+    }
+}
+
+fn check_files(files: &[InlineFile], beside: usize) -> Result<(), ContentError> {
+    let names: BTreeSet<&FileName> = files.iter().map(|file| &file.name).collect();
+    if files.len() > MAX_FILES || names.len() != files.len() {
+        return Err(ContentError::Files(files.len()));
+    }
+    let inline = files.iter().map(|file| file.content.len()).sum::<usize>() + beside;
+    if inline > MAX_INLINE { Err(ContentError::Inline(inline)) } else { Ok(()) }
+}
