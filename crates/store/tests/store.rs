@@ -1,4 +1,5 @@
 //! What a store promises, seen from outside.
+#![expect(clippy::unwrap_used, reason = "these are tests")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -177,7 +178,8 @@ async fn migrations_run_once_and_a_newer_schema_is_refused() {
 
     for _ in 0..2 {
         let store = Store::open(&two).unwrap();
-        let rows = store.read(|c| c.query_row("SELECT count(*) FROM second", [], |r| r.get(0)));
+        let rows =
+            store.read(|c| c.query_row("SELECT count(*) FROM second", [], |r| r.get::<_, u32>(0)));
         assert_eq!(rows.unwrap(), 1);
         assert_eq!(ids(&store), [1]);
         store.close();
