@@ -29,3 +29,6 @@ pub use pins::IdentityChanged;
 pub use receive::{MAX_STRANGERS, Received};
 pub use record::{Card, CardSource, PeerRecord, Reached};
 pub use standing::{Standing, TrustState};
+
+#[cfg(test)]
+mod tests;
