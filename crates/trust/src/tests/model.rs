@@ -153,6 +153,15 @@ impl World {
         }
     }
 
+    /// Every grant ever signed, to everybody, the oldest last.
+    fn post_all_again(&mut self) {
+        for grant in self.signed.iter().rev() {
+            for node in &mut self.nodes {
+                node.handle_grant(grant, None, NOW);
+            }
+        }
+    }
+
     fn wants(&self, from: usize, to: usize, now: Timestamp) -> bool {
         match self.wishes[from][to] {
             Wish::Grant { expires } => !expires || now < EXPIRY,
@@ -187,6 +196,7 @@ proptest! {
         }
 
         world.deliver_all();
+        world.post_all_again();
 
         for now in [NOW, LATER] {
             for a in 0..NODES {
