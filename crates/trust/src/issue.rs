@@ -205,8 +205,8 @@ impl Trust {
     /// `via` says that it has seen a grant of this node to `peer` with
     /// `serial`, and refuses another for it.
     ///
-    /// If that is news, this node has lost its state since: it signs its grant
-    /// again with a serial above. The peer refuses an equal serial only if it
+    /// If that is news, this node has lost its state since, and its clock is
+    /// behind: it signs its grant again with a serial above. The peer refuses an equal serial only if it
     /// holds another grant by it; the rendezvous also if it holds the same.
     ///
     /// A claim is nobody's signature, so it can do no more than that:
@@ -231,7 +231,10 @@ impl Trust {
         self.announce(peer, now);
     }
 
-    /// Signs a grant whose serial follows that of the draft.
+    /// Signs a grant whose serial follows that of the draft, and is no less
+    /// than the time in milliseconds: a node that lost its state then exceeds even
+    /// what it signed and nobody told it of, so that no old grant of its own
+    /// can come back over a newer one.
     ///
     /// Serials end at `u64::MAX`. No pair gets there honestly; this node would
     /// keep to its newest grant all the same, and the peer would refuse it.
@@ -243,7 +246,7 @@ impl Trust {
             scopes: draft.scopes,
             issued_at: now,
             expires_at: draft.expires_at,
-            serial: draft.serial.saturating_add(1),
+            serial: draft.serial.saturating_add(1).max(now.as_millis()),
         };
         let signed = grant.sign(&self.key);
         let known = self.entry(peer);

@@ -93,6 +93,11 @@ fn signed(from: u8, to: u8, serial: u64) -> SignedGrant {
     grant(from, to, serial).sign(&key(from))
 }
 
+/// The serial of the newest grant to the node of `seed`.
+fn serial_to(trust: &Trust, seed: u8) -> u64 {
+    trust.record(id(seed)).unwrap().our_grant().unwrap().serial
+}
+
 /// The node `a` with mutual trust with `b`, nothing left to put out.
 fn trusting(a: u8, b: u8) -> Trust {
     let mut trust = node(a);

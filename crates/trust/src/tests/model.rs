@@ -1,6 +1,8 @@
 //! Three nodes and a postman who shuffles, repeats, loses, misdirects and keeps
 //! every grant, beside a reference that knows only what each node last wanted.
 
+use core::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -64,6 +66,8 @@ struct World {
     disks: Vec<BTreeMap<NodeId, Vec<u8>>>,
     wishes: [[Wish; NODES]; NODES],
     signed: Vec<SignedGrant>,
+    /// One millisecond a step.
+    clock: Timestamp,
 }
 
 fn seed(node: usize) -> u8 {
@@ -77,6 +81,7 @@ impl World {
             disks: vec![BTreeMap::new(); NODES],
             wishes: [[Wish::Nothing; NODES]; NODES],
             signed: Vec::new(),
+            clock: NOW,
         }
     }
 
@@ -93,15 +98,17 @@ impl World {
     }
 
     fn take(&mut self, step: Step) {
+        self.clock = self.clock.saturating_add(Duration::from_millis(1));
+        let now = self.clock;
         match step {
             Step::Grant { from, to, expires } if from != to => {
                 let terms = GrantTerms { expires_at: expires.then_some(EXPIRY), ..TERMS };
-                self.nodes[from].grant(id(seed(to)), terms, NOW).unwrap();
+                self.nodes[from].grant(id(seed(to)), terms, now).unwrap();
                 self.wishes[from][to] = Wish::Grant { expires };
                 self.settle(from);
             }
             Step::Revoke { from, to } if from != to => {
-                if self.nodes[from].revoke(id(seed(to)), NOW).is_ok() {
+                if self.nodes[from].revoke(id(seed(to)), now).is_ok() {
                     self.wishes[from][to] = Wish::Revoked;
                 }
                 self.settle(from);
@@ -110,7 +117,7 @@ impl World {
             Step::Post { grant, to } => {
                 if !self.signed.is_empty() {
                     let grant = grant.get(&self.signed).clone();
-                    self.nodes[to].handle_grant(&grant, None, NOW);
+                    self.nodes[to].handle_grant(&grant, None, now);
                     self.settle(to);
                 }
             }
@@ -153,10 +160,11 @@ impl World {
         }
     }
 
-    /// Every grant ever signed, to everybody, the oldest last.
+    /// Every grant ever signed, to its receiver, the oldest last.
     fn post_all_again(&mut self) {
         for grant in self.signed.iter().rev() {
-            for node in &mut self.nodes {
+            let to = grant.assume_verified().to;
+            for node in self.nodes.iter_mut().filter(|node| node.me() == to) {
                 node.handle_grant(grant, None, NOW);
             }
         }

@@ -21,7 +21,7 @@ fn a_grant_is_on_disk_before_it_is_delivered_and_asks_only() {
     assert!(!trust.is_mutual(id(2), NOW));
     assert!(!trust.allows(id(2), Scope::Tasks, NOW));
     let sent = delivered(outputs);
-    assert_eq!(sent[0].verify(), Ok(&grant(1, 2, 1)));
+    assert_eq!(sent[0].verify(), Ok(&grant(1, 2, NOW.as_millis())));
 }
 
 #[test]
@@ -48,8 +48,7 @@ fn trust_is_mutual_once_both_granted_whoever_was_first() {
 #[test]
 fn granting_the_same_again_takes_no_new_serial() {
     let mut trust = trusting(1, 2);
-    let serial = |trust: &Trust| trust.record(id(2)).unwrap().our_grant().unwrap().serial;
-    let before = serial(&trust);
+    let before = serial_to(&trust, 2);
 
     assert_eq!(trust.grant(id(2), TERMS, at(2_000)), Ok(TrustState::Mutual));
     assert_eq!(kinds(&drain(&mut trust)), ["deliver"], "it is not known to have arrived");
@@ -57,11 +56,11 @@ fn granting_the_same_again_takes_no_new_serial() {
     assert_eq!(kinds(&drain(&mut trust)), ["persist"]);
     trust.grant(id(2), TERMS, at(2_000)).unwrap();
     assert_eq!(kinds(&drain(&mut trust)), [""; 0]);
-    assert_eq!(serial(&trust), before);
+    assert_eq!(serial_to(&trust, 2), before);
 
     let narrower = GrantTerms { scopes: "tasks".parse().unwrap(), ..TERMS };
-    trust.grant(id(2), narrower, at(2_000)).unwrap();
-    assert_eq!(serial(&trust), before + 1);
+    trust.grant(id(2), narrower, NOW).unwrap();
+    assert_eq!(serial_to(&trust, 2), before + 1, "even within the same millisecond");
     assert_eq!(kinds(&drain(&mut trust)), ["persist", "deliver", "changed"]);
 }
 
@@ -93,7 +92,7 @@ fn a_revocation_holds_at_once_and_is_said_once() {
     let sent = delivered(outputs);
     assert!(sent[0].verify().unwrap().scopes.is_empty());
 
-    trust.handle_delivered(id(2), 2, Via::Peer);
+    trust.handle_delivered(id(2), serial_to(&trust, 2), Via::Peer);
     drain(&mut trust);
     assert_eq!(trust.revoke(id(2), NOW), Ok(TrustState::None));
     assert_eq!(kinds(&drain(&mut trust)), [""; 0]);
@@ -232,7 +231,7 @@ fn rows_survive_a_restart_and_belong_to_one_key() {
     trust.grant(id(2), terms, NOW).unwrap();
     let card = Card { address: Some(address), name: None, source: CardSource::Registry };
     trust.handle_grant(&signed(2, 1, 7), Some(card), NOW);
-    trust.handle_delivered(id(2), 1, Via::Registry);
+    trust.handle_delivered(id(2), serial_to(&trust, 2), Via::Registry);
     write(&mut disk, &drain(&mut trust));
 
     let again = Trust::restore(Arc::new(key(1)), Some(NETWORK), read(&disk), NOW).unwrap();
@@ -258,17 +257,18 @@ fn a_row_names_its_version_first() {
 #[test]
 fn delivery_counts_for_the_newest_grant_alone() {
     let mut trust = trusting(1, 2);
-    trust.handle_delivered(id(2), 1, Via::Registry);
+    let first = serial_to(&trust, 2);
+    trust.handle_delivered(id(2), first, Via::Registry);
     assert_eq!(trust.undelivered(NOW).count(), 1, "the rendezvous is not the peer");
-    trust.handle_delivered(id(2), 1, Via::Peer);
+    trust.handle_delivered(id(2), first, Via::Peer);
     assert_eq!(trust.undelivered(NOW).count(), 0);
 
     trust.revoke(id(2), NOW).unwrap();
-    trust.handle_delivered(id(2), 1, Via::Peer);
+    trust.handle_delivered(id(2), first, Via::Peer);
 
     assert_eq!(trust.undelivered(NOW).count(), 1);
     assert_eq!(trust.grants_to_deliver(NOW).count(), 1);
-    trust.handle_delivered(id(2), 2, Via::Peer);
+    trust.handle_delivered(id(2), serial_to(&trust, 2), Via::Peer);
     assert_eq!(trust.undelivered(NOW).count(), 0);
     assert_eq!(trust.grants_to_deliver(NOW).count(), 1, "another rendezvous learns it too");
 }
@@ -283,35 +283,57 @@ fn a_grant_that_expired_is_not_delivered_any_more() {
 }
 
 #[test]
-fn a_node_that_lost_its_state_exceeds_the_serial_it_is_told() {
+fn a_node_that_lost_its_state_and_its_time_exceeds_the_serial_it_is_told() {
     let mut old = trusting(2, 1);
-    old.handle_grant(&signed(1, 2, 7), None, NOW);
+    old.handle_grant(&signed(1, 2, 7_000), None, NOW);
     let mut reborn = node(1);
     reborn.grant(id(2), TERMS, NOW).unwrap();
     let sent = delivered(drain(&mut reborn));
     let received = old.handle_grant(&sent[0], None, NOW);
-    assert_eq!(received, crate::Received::Stale { serial: 7 });
+    assert_eq!(received, crate::Received::Stale { serial: 7_000 });
 
-    reborn.handle_peer_serial(id(2), 7, Via::Peer, NOW);
+    reborn.handle_peer_serial(id(2), 7_000, Via::Peer, NOW);
 
     let outputs = drain(&mut reborn);
     assert_eq!(kinds(&outputs), ["persist", "deliver"]);
     let sent = delivered(outputs);
-    assert_eq!(sent[0].verify().unwrap().serial, 8);
+    assert_eq!(sent[0].verify().unwrap().serial, 7_001);
     assert_eq!(old.handle_grant(&sent[0], None, NOW), crate::Received::Stored);
-    reborn.handle_peer_serial(id(2), 7, Via::Peer, NOW);
+    reborn.handle_peer_serial(id(2), 7_000, Via::Peer, NOW);
     assert_eq!(reborn.poll_output(), None, "what is exceeded already is no news");
+}
+
+#[test]
+fn what_a_node_signed_before_it_lost_its_state_stays_behind_it() {
+    let mut before = node(1);
+    before.grant(id(2), TERMS, NOW).unwrap();
+    before.grant(id(2), GrantTerms { expires_at: Some(at(9_000)), ..TERMS }, NOW).unwrap();
+    let unseen = delivered(drain(&mut before));
+    let mut reborn = node(1);
+    reborn.grant(id(2), TERMS, at(2_000)).unwrap();
+    reborn.revoke(id(2), at(2_000)).unwrap();
+    let mut peer = node(2);
+
+    for grant in delivered(drain(&mut reborn)) {
+        assert_eq!(peer.handle_grant(&grant, None, NOW), crate::Received::Stored);
+    }
+
+    for grant in unseen {
+        let received = peer.handle_grant(&grant, None, NOW);
+        assert!(matches!(received, crate::Received::Stale { .. }), "{received:?}");
+    }
 }
 
 #[test]
 fn the_rendezvous_holding_the_same_serial_is_a_delivery() {
     let mut trust = trusting(1, 2);
+    let serial = serial_to(&trust, 2);
 
-    trust.handle_peer_serial(id(2), 1, Via::Registry, NOW);
+    trust.handle_peer_serial(id(2), serial, Via::Registry, NOW);
 
     assert_eq!(kinds(&drain(&mut trust)), ["persist"]);
     assert!(trust.record(id(2)).unwrap().reached.registry);
-    trust.handle_peer_serial(id(2), 1, Via::Peer, NOW);
+    trust.handle_peer_serial(id(2), serial, Via::Peer, NOW);
     assert_eq!(kinds(&drain(&mut trust)), ["persist", "deliver"], "the peer holds another one");
 }
 
