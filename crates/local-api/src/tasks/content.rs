@@ -1,0 +1,67 @@
+//! Bytes and files that travel inside a request or an answer.
+
+use bytes::Bytes;
+use pilot_proto::FileName;
+use serde::{Deserialize, Serialize};
+
+use crate::Base64;
+
+/// A small file with its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ContentFile {
+    /// What it is called: one path component.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub name: FileName,
+    /// Its bytes.
+    pub content_base64: Base64,
+}
+
+/// Result data was given both as text and as base64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("data is given as text or as base64, not as both")]
+pub struct BothForms;
+
+/// Result data as the two fields `data` and `data_base64`: text if it is
+/// UTF-8, else base64.
+#[must_use]
+pub fn data_fields(bytes: Bytes) -> (Option<String>, Option<Base64>) {
+    match String::from_utf8(bytes.into()) {
+        Ok(text) => (Some(text), None),
+        Err(error) => (None, Some(Base64(error.into_bytes().into()))),
+    }
+}
+
+/// The bytes in the two fields `data` and `data_base64`; none if neither is there.
+///
+/// # Errors
+///
+/// [`BothForms`] if both are.
+pub fn read_data_fields(
+    data: Option<String>,
+    data_base64: Option<Base64>,
+) -> Result<Bytes, BothForms> {
+    match (data, data_base64) {
+        (Some(_), Some(_)) => Err(BothForms),
+        (Some(text), None) => Ok(text.into()),
+        (None, Some(Base64(bytes))) => Ok(bytes),
+        (None, None) => Ok(Bytes::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_bytes_survive_the_two_fields() {
+        for bytes in [&b""[..], b"-text\n", b"\xff\xfe\0"] {
+            let (text, base64) = data_fields(Bytes::copy_from_slice(bytes));
+
+            assert!(text.is_some() != base64.is_some());
+            assert_eq!(read_data_fields(text, base64), Ok(Bytes::copy_from_slice(bytes)));
+        }
+        assert_eq!(read_data_fields(Some(String::new()), Some(Base64::default())), Err(BothForms));
+    }
+}

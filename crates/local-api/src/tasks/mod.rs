@@ -1,0 +1,16 @@
+//! Tasks: what is asked of the daemon, and what it shows.
+
+mod content;
+mod params;
+mod submitter;
+mod view;
+mod worker;
+
+pub use content::{BothForms, ContentFile, data_fields, read_data_fields};
+pub use params::Params;
+pub use submitter::{CancelRequest, ResultView, SubmitRequest, WaitQuery};
+pub use view::{LIST_DESCRIPTION, ListQuery, Role, StateChange, TaskState, TaskView};
+pub use worker::{
+    AcceptRequest, AcceptedTask, Attachment, DeclineRequest, FailRequest, ProgressAnswer,
+    ProgressRequest, ResultStatus, SendResultsRequest,
+};

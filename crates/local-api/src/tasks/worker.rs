@@ -1,0 +1,138 @@
+//! What the one who does a task says and sees.
+
+use pilot_proto::{FileName, PeerRef, TaskId};
+use serde::{Deserialize, Serialize};
+
+use super::Params;
+use super::content::ContentFile;
+use crate::{Base64, Time};
+
+/// `POST tasks/accept`: the next task, or 204 if none came in time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AcceptRequest {
+    /// How long to wait for one; 0 does not wait.
+    pub timeout_ms: u64,
+    /// Only of this submitter.
+    #[serde(default, with = "crate::text::optional", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub from: Option<PeerRef>,
+}
+
+/// A task that is now this worker's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AcceptedTask {
+    /// Its id, for everything that is said about it.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
+    pub id: TaskId,
+    /// What is to be done.
+    pub description: String,
+    /// Its parameters, in the submitter's order.
+    pub params: Params,
+    /// The submitter's address, or its key as long as no address is known.
+    pub from: String,
+    /// The submitter's name, if it has one.
+    pub from_name: Option<String>,
+    /// From 1; grows with each retry.
+    pub attempt: u32,
+    /// When the task goes back to the queue if nothing is heard of it; never if left out.
+    pub lease_expires_at: Option<Time>,
+    /// When it expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_at: Option<Time>,
+    /// Files that came with it.
+    #[serde(default)]
+    pub attachments: Vec<Attachment>,
+}
+
+/// A file that came with a task; its bytes are at `tasks/{id}/attachments/{name}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Attachment {
+    /// What it is called.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub name: FileName,
+    /// Its bytes.
+    pub size: u64,
+    /// Where it lies on this machine, if it lies anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+/// How the worker says it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum ResultStatus {
+    /// Done.
+    #[default]
+    Ok,
+    /// Tried and not done.
+    Failed,
+}
+
+/// `POST tasks/{id}/results`. Sending it again with the same content changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SendResultsRequest {
+    /// How it ended.
+    #[serde(default)]
+    pub status: ResultStatus,
+    /// The result as text; or `data_base64`, or neither for an empty one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// The result as bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_base64: Option<Base64>,
+    /// Whether the result is a JSON document.
+    #[serde(default)]
+    pub is_json: bool,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Files that come with it; with the data at most 16 MiB.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ContentFile>,
+}
+
+/// `POST tasks/{id}/progress`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ProgressRequest {
+    /// 0 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+    /// What there is to say; at most 4096 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// The answer to a [`ProgressRequest`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ProgressAnswer {
+    /// Whether the submitter asked to stop.
+    pub cancel_requested: bool,
+}
+
+/// `POST tasks/{id}/decline`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DeclineRequest {
+    /// Why; at most 4096 bytes.
+    pub reason: String,
+}
+
+/// `POST tasks/{id}/fail`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FailRequest {
+    /// Why; at most 4096 bytes.
+    pub reason: String,
+}
