@@ -1,1 +1,39 @@
-//! Placeholder.
+//! Encrypted connections between machines: QUIC over one UDP socket.
+//!
+//! An [`Endpoint`] owns the socket of a node, dials and accepts. Both sides
+//! of a [`Connection`] prove an Ed25519 key (RFC 7250 raw public keys), so
+//! that a connection *is* its peer's [`NodeId`](pilot_identity::NodeId), and
+//! both agree on an [`Alpn`], which says what is spoken on it. Whether that
+//! peer may speak is not decided here.
+//!
+//! What arrives at the socket and is no QUIC (STUN, packets with [`MARK`])
+//! comes out as [`Datagram`]s.
+//!
+//! Everything is driven by the tokio runtime in which [`Endpoint::bind`] is
+//! called. Nothing here is unbounded: see [`Settings`] for the limits.
+
+mod alpn;
+mod candidates;
+mod connection;
+mod demux;
+mod dial;
+mod endpoint;
+mod framed;
+mod incoming;
+mod reset;
+mod settings;
+mod socket;
+mod tls;
+
+pub use alpn::Alpn;
+pub use candidates::{MAX_CANDIDATES, local_candidates};
+pub use connection::{CloseReason, Connection, Priority, Traffic};
+pub use demux::{Kind, MARK, MAX_UDP_PAYLOAD, classify};
+pub use dial::{ConnectError, Expect};
+pub use endpoint::{BindError, Endpoint};
+pub use framed::{Budget, Framed, FramedError, Share, next_frame, next_frame_within, send_frame};
+pub use incoming::{AcceptError, Incoming};
+pub use quinn::{RecvStream, SendStream};
+pub use settings::{KeyExchange, Settings};
+pub use socket::{Datagram, Datagrams, SendDatagramError, SocketStats};
+pub use tls::TlsError;

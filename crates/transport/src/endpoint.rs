@@ -1,0 +1,224 @@
+//! A node on the network: one socket, one key, many connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pilot_identity::{NodeId, NodeKey};
+use quinn::{ClientConfig, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use tokio::sync::Semaphore;
+
+use crate::alpn::Alpn;
+use crate::demux::MAX_UDP_PAYLOAD;
+use crate::incoming::Incoming;
+use crate::reset::{ConnectionIds, ResetKey};
+use crate::settings::Settings;
+use crate::socket::{Datagrams, SendDatagramError, Socket, SocketStats};
+use crate::tls::{ServerVerifier, Tls, TlsError};
+
+/// Bytes kept of each handshake that waits to be accepted, beyond its first
+/// packet; more is dropped and sent again.
+const WAITING_HANDSHAKE_BYTES: u64 = 16 * 1024;
+
+/// A node's socket with everything on it; clones are the same endpoint.
+///
+/// When all clones are dropped, its connections go on until their own handles
+/// are dropped, and then the socket is closed.
+#[derive(Debug, Clone)]
+pub struct Endpoint(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    quinn: quinn::Endpoint,
+    socket: Arc<Socket>,
+    tls: Tls,
+    transport: Arc<TransportConfig>,
+    id: NodeId,
+    slots: Arc<Semaphore>,
+    max_handshakes: usize,
+    datagrams: Mutex<Option<Datagrams>>,
+}
+
+/// Why an endpoint could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The caller is not within a tokio runtime.
+    #[error("an endpoint needs a tokio runtime")]
+    NoRuntime,
+    /// The idle timeout is longer than QUIC can say.
+    #[error("the idle timeout is too long")]
+    IdleTimeout,
+    /// The address is in use, or not of this machine.
+    #[error("cannot bind {listen}")]
+    Socket {
+        /// The address.
+        listen: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// This build has no usable TLS.
+    #[error("cannot set up TLS")]
+    Tls(#[from] TlsError),
+}
+
+impl Endpoint {
+    /// Binds the socket and starts to answer. What drives it runs on the
+    /// current tokio runtime until endpoint and connections are gone.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`]
+    pub fn bind(key: Arc<NodeKey>, settings: Settings) -> Result<Self, BindError> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(BindError::NoRuntime);
+        }
+        let id = key.id();
+        let transport = settings.transport().ok_or(BindError::IdleTimeout)?;
+        let tls = Tls::new(Arc::clone(&key), settings.key_exchange)?;
+        let server = server_config(&tls, &settings, Arc::clone(&transport))?;
+
+        let failed = |source| BindError::Socket { listen: settings.listen, source };
+        let (socket, datagrams) =
+            Socket::bind(settings.listen, settings.socket_buffer, settings.max_datagrams)
+                .map_err(failed)?;
+        let quinn = quinn::Endpoint::new_with_abstract_socket(
+            endpoint_config(&key),
+            server,
+            Arc::<Socket>::clone(&socket),
+            Arc::new(TokioRuntime),
+        )
+        .map_err(failed)?;
+        tracing::debug!(local = %socket.local(), node = %id.short(), "endpoint bound");
+        let max_handshakes = settings.max_handshakes.clamp(1, Semaphore::MAX_PERMITS);
+        Ok(Self(Arc::new(Inner {
+            quinn,
+            socket,
+            tls,
+            transport,
+            id,
+            slots: Arc::new(Semaphore::new(max_handshakes)),
+            max_handshakes,
+            datagrams: Mutex::new(Some(datagrams)),
+        })))
+    }
+
+    /// This node's key.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.0.id
+    }
+
+    /// The address the socket is bound to.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.0.socket.local()
+    }
+
+    /// The next handshake that somebody begins, or `None` once the endpoint is closed.
+    ///
+    /// Waits while as many as allowed are under way. While more than half of
+    /// them are, those who have not proved their address are sent to do so.
+    ///
+    /// Cancel safe: no handshake is lost.
+    pub async fn accept(&self) -> Option<Incoming> {
+        loop {
+            let slot = Arc::clone(&self.0.slots).acquire_owned().await.ok()?;
+            let incoming = Incoming::new(self.0.quinn.accept().await?, slot);
+            let crowded = self.0.slots.available_permits() < self.0.max_handshakes / 2;
+            if !crowded || incoming.is_validated() {
+                return Some(incoming);
+            }
+            incoming.retry();
+        }
+    }
+
+    /// Takes the receiver of what is no QUIC; `None` the second time. Until
+    /// it is taken and read, the newest are dropped once
+    /// [`Settings::max_datagrams`] wait.
+    #[must_use]
+    pub fn take_datagrams(&self) -> Option<Datagrams> {
+        self.0.datagrams.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Sends one STUN or marked datagram, once, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`SendDatagramError`]; that it was sent does not mean that it arrives.
+    pub fn send_datagram(&self, to: SocketAddr, contents: &[u8]) -> Result<(), SendDatagramError> {
+        self.0.socket.send_datagram(to, contents)
+    }
+
+    /// What went through the socket so far.
+    #[must_use]
+    pub fn stats(&self) -> SocketStats {
+        self.0.socket.stats()
+    }
+
+    /// How many connections are open or closing.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.0.quinn.open_connections()
+    }
+
+    /// Closes all connections with a code of [`pilot_proto::close`] and
+    /// accepts and dials no more.
+    pub fn close(&self, code: u32, reason: &str) {
+        self.0.quinn.close(VarInt::from_u32(code), reason.as_bytes());
+    }
+
+    /// Waits until no connection is left and all peers were told. After
+    /// [`Endpoint::close`] that takes three round trips or so.
+    ///
+    /// Cancel safe.
+    pub async fn wait_idle(&self) {
+        self.0.quinn.wait_idle().await;
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.0.socket
+    }
+
+    pub(crate) fn quinn(&self) -> &quinn::Endpoint {
+        &self.0.quinn
+    }
+
+    pub(crate) fn client_config(
+        &self,
+        alpn: Alpn,
+        verifier: Arc<ServerVerifier>,
+    ) -> Result<ClientConfig, TlsError> {
+        let mut config = ClientConfig::new(Arc::new(self.0.tls.client(alpn, verifier)?));
+        config.transport_config(Arc::clone(&self.0.transport));
+        Ok(config)
+    }
+}
+
+fn endpoint_config(key: &NodeKey) -> EndpointConfig {
+    let mut config = EndpointConfig::new(Arc::new(ResetKey::of(key)));
+    let ids = ConnectionIds::of(key);
+    config.cid_generator(move || Box::new(ids.clone())).grease_quic_bit(false);
+    if config.max_udp_payload_size(MAX_UDP_PAYLOAD).is_err() {
+        tracing::debug!(MAX_UDP_PAYLOAD, "quinn keeps its own datagram size");
+    }
+    config
+}
+
+fn server_config(
+    tls: &Tls,
+    settings: &Settings,
+    transport: Arc<TransportConfig>,
+) -> Result<Option<ServerConfig>, TlsError> {
+    if settings.accept.is_empty() {
+        return Ok(None);
+    }
+    let waiting = u64::try_from(settings.max_handshakes).unwrap_or(u64::MAX);
+    let mut config = ServerConfig::with_crypto(Arc::new(tls.server(&settings.accept)?));
+    config
+        .transport_config(transport)
+        .max_incoming(settings.max_handshakes)
+        .incoming_buffer_size(WAITING_HANDSHAKE_BYTES)
+        .incoming_buffer_size_total(WAITING_HANDSHAKE_BYTES.saturating_mul(waiting));
+    Ok(Some(config))
+}

@@ -1,0 +1,77 @@
+//! Somebody knocks.
+
+use std::net::SocketAddr;
+
+use quinn::ConnectionError;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::connection::Connection;
+use crate::socket::canonical;
+
+/// A handshake that somebody began and this node has not answered yet.
+///
+/// Dropped, it is refused. It holds one of the endpoint's handshake slots
+/// until [`Incoming::accept`] is through.
+#[derive(Debug)]
+pub struct Incoming {
+    inner: quinn::Incoming,
+    slot: OwnedSemaphorePermit,
+}
+
+/// Why a stranger's handshake did not become a connection.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// It failed: no key, a false signature, no protocol in common, silence.
+    #[error("the handshake failed")]
+    Handshake(#[from] ConnectionError),
+    /// It left no key or no protocol.
+    #[error("the handshake proved nothing")]
+    Unproved,
+}
+
+impl Incoming {
+    pub(crate) const fn new(inner: quinn::Incoming, slot: OwnedSemaphorePermit) -> Self {
+        Self { inner, slot }
+    }
+
+    /// Where it came from, as the packet claims.
+    #[must_use]
+    pub fn remote_addr(&self) -> SocketAddr {
+        canonical(self.inner.remote_address())
+    }
+
+    /// Whether the sender has shown that it receives what is sent there.
+    #[must_use]
+    pub fn is_validated(&self) -> bool {
+        self.inner.remote_address_validated()
+    }
+
+    /// Does the handshake. Then the peer has proved its key; whether it is
+    /// welcome is for the caller to decide.
+    ///
+    /// Cancel safe: dropping the future abandons the handshake. Without an
+    /// answer it fails after the idle timeout.
+    ///
+    /// # Errors
+    ///
+    /// [`AcceptError`], always the other side's doing.
+    pub async fn accept(self) -> Result<Connection, AcceptError> {
+        let Self { inner, slot } = self;
+        let connection = inner.accept()?.await?;
+        drop(slot);
+        Connection::established(connection).ok_or(AcceptError::Unproved)
+    }
+
+    /// Tells the other side that no connection is taken now.
+    pub fn refuse(self) {
+        self.inner.refuse();
+    }
+
+    /// Lets the other side prove its address and knock again, which costs it a
+    /// round trip and this node no memory. One that has done so is refused.
+    pub fn retry(self) {
+        if let Err(error) = self.inner.retry() {
+            error.into_incoming().refuse();
+        }
+    }
+}

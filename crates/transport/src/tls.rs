@@ -1,0 +1,102 @@
+//! The TLS identity of a node: its Ed25519 key as a raw public key (RFC 7250).
+//!
+//! TLS 1.3 with `TLS13_AES_256_GCM_SHA384` alone. No names, no certificates,
+//! no tickets and no early data: each connection proves both keys anew. The
+//! provider is passed to every configuration; none is installed for the process.
+
+mod key;
+mod provider;
+mod verifier;
+
+use core::fmt;
+use std::sync::Arc;
+
+use pilot_identity::NodeKey;
+use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
+use rustls::client::Resumption;
+use rustls::quic::Suite;
+use rustls::server::NoServerSessionStorage;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, ServerConfig};
+
+use crate::alpn::Alpn;
+use crate::settings::KeyExchange;
+use key::RawKeyResolver;
+pub(crate) use key::node_of_spki;
+use verifier::ClientVerifier;
+pub(crate) use verifier::ServerVerifier;
+
+/// Why no TLS configuration could be made; a fault of the build.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The cryptography has no cipher suite for QUIC's first packets.
+    #[error("the cryptographic provider lacks QUIC's initial cipher suite")]
+    InitialSuite,
+    /// rustls refuses the configuration.
+    #[error("the TLS configuration is refused")]
+    Config(#[from] rustls::Error),
+}
+
+impl From<NoInitialCipherSuite> for TlsError {
+    fn from(_: NoInitialCipherSuite) -> Self {
+        Self::InitialSuite
+    }
+}
+
+/// What all dials and accepts of one endpoint have in common.
+pub(crate) struct Tls {
+    client: ClientConfig,
+    server: ServerConfig,
+    initial: Suite,
+}
+
+impl Tls {
+    pub(crate) fn new(key: Arc<NodeKey>, kx: KeyExchange) -> Result<Self, TlsError> {
+        let provider = Arc::new(provider::provider(kx));
+        let identity = Arc::new(RawKeyResolver::new(key));
+
+        let mut client = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(ServerVerifier::default()))
+            .with_client_cert_resolver(Arc::<RawKeyResolver>::clone(&identity));
+        client.enable_sni = false;
+        client.enable_early_data = false;
+        client.resumption = Resumption::disabled();
+
+        let mut server = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])?
+            .with_client_cert_verifier(Arc::new(ClientVerifier))
+            .with_cert_resolver(identity);
+        server.max_early_data_size = 0;
+        server.send_tls13_tickets = 0;
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+
+        let initial = provider::initial_suite().ok_or(TlsError::InitialSuite)?;
+        Ok(Self { client, server, initial })
+    }
+
+    /// For one dial: `verifier` decides whom it may reach, and remembers whom it did.
+    pub(crate) fn client(
+        &self,
+        alpn: Alpn,
+        verifier: Arc<ServerVerifier>,
+    ) -> Result<QuicClientConfig, TlsError> {
+        let mut config = self.client.clone();
+        config.alpn_protocols = vec![alpn.to_wire()];
+        config.dangerous().set_certificate_verifier(verifier);
+        Ok(QuicClientConfig::with_initial(Arc::new(config), self.initial)?)
+    }
+
+    pub(crate) fn server(&self, accept: &[Alpn]) -> Result<QuicServerConfig, TlsError> {
+        let mut config = self.server.clone();
+        config.alpn_protocols = accept.iter().map(|alpn| alpn.to_wire()).collect();
+        Ok(QuicServerConfig::with_initial(Arc::new(config), self.initial)?)
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,25 @@
+//! The one cipher suite and the key exchanges.
+
+use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::quic::Suite;
+
+use crate::settings::KeyExchange;
+
+pub(super) fn provider(kx: KeyExchange) -> CryptoProvider {
+    let kx_groups: Vec<&'static dyn SupportedKxGroup> = match kx {
+        KeyExchange::Hybrid => vec![kx_group::X25519MLKEM768, kx_group::X25519],
+        KeyExchange::ClassicalFirst => vec![kx_group::X25519, kx_group::X25519MLKEM768],
+        KeyExchange::ClassicalOnly => vec![kx_group::X25519],
+    };
+    CryptoProvider {
+        cipher_suites: vec![cipher_suite::TLS13_AES_256_GCM_SHA384],
+        kx_groups,
+        ..aws_lc_rs::default_provider()
+    }
+}
+
+/// RFC 9001 §5.2 fixes AES-128-GCM for Initial packets, whose keys are public.
+pub(super) fn initial_suite() -> Option<Suite> {
+    cipher_suite::TLS13_AES_128_GCM_SHA256.tls13()?.quic_suite()
+}
