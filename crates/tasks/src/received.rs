@@ -1,0 +1,257 @@
+//! A task at its worker, as it is on disk.
+
+use pilot_identity::{
+    Countersigned, Digest, NodeId, Outcome, Receipt, ReceiptTimes, SignedReceipt, Timestamp,
+};
+use pilot_proto::TaskId;
+use serde::{Deserialize, Serialize};
+
+use crate::history::History;
+use crate::shelf::Record;
+use crate::state::TaskState;
+use crate::terms::{Terms, earlier};
+use crate::version::{self, RecordError};
+
+/// The worker's record of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceivedTask {
+    /// What is asked. Deadlines are translated to this node's clock.
+    pub terms: Terms,
+    /// Who asks.
+    pub peer: NodeId,
+    /// When it arrived here.
+    pub received: Timestamp,
+    /// Grows with every change; the first is 1.
+    pub revision: u64,
+    /// How far it is.
+    pub phase: ReceivedPhase,
+    /// 0 to 100, if the worker said so.
+    pub percent: Option<u8>,
+    /// What the worker last said of it.
+    pub note: String,
+    /// That the submitter wants it stopped.
+    pub cancel: Option<CancelNotice>,
+    /// Its state changes.
+    pub history: History,
+}
+
+/// How far a task is, seen from its worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReceivedPhase {
+    /// Nobody has taken it.
+    Queued,
+    /// A worker process took it.
+    Accepted {
+        /// When.
+        at: Timestamp,
+        /// Which, as it called itself.
+        acceptor: String,
+    },
+    /// A worker process is at it.
+    Running {
+        /// When it was accepted.
+        accepted: Timestamp,
+        /// By which worker process.
+        acceptor: String,
+    },
+    /// It has ended; the submitter has not confirmed that it has the result.
+    Finished {
+        /// How it ended.
+        ending: WorkEnding,
+        /// Our statement for the submitter.
+        receipt: Box<SignedReceipt>,
+        /// Why the result is not being sent, if it is not.
+        hold: Option<Hold>,
+    },
+    /// The submitter has the result.
+    Closed {
+        /// How it ended.
+        ending: WorkEnding,
+        /// The statement under both signatures.
+        receipt: Box<Countersigned>,
+    },
+}
+
+/// How a task ended, by its worker's word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkEnding {
+    /// How. Never changes.
+    pub outcome: Outcome,
+    /// When.
+    pub at: Timestamp,
+    /// When it was accepted, if it was.
+    pub accepted: Option<Timestamp>,
+    /// Why it was not done; empty if it was.
+    pub reason: String,
+    /// The digest of the encoded result body.
+    pub digest: Digest,
+    /// Bytes of the encoded result body.
+    pub len: u64,
+}
+
+/// A result that the submitter does not want. It stays on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Since when.
+    pub at: Timestamp,
+    /// What the submitter said.
+    pub reason: String,
+}
+
+/// The submitter's request to stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelNotice {
+    /// When it arrived.
+    pub at: Timestamp,
+    /// When the daemon ends the task by itself.
+    pub until: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+impl ReceivedTask {
+    /// The state as people see it.
+    #[must_use]
+    pub fn state(&self) -> TaskState {
+        match &self.phase {
+            ReceivedPhase::Queued => TaskState::Queued,
+            ReceivedPhase::Accepted { .. } => TaskState::Accepted,
+            ReceivedPhase::Running { .. } => TaskState::Running,
+            ReceivedPhase::Finished { ending, .. } | ReceivedPhase::Closed { ending, .. } => {
+                TaskState::from(ending.outcome)
+            }
+        }
+    }
+
+    /// How it ended, if it has.
+    #[must_use]
+    pub const fn ending(&self) -> Option<&WorkEnding> {
+        match &self.phase {
+            ReceivedPhase::Finished { ending, .. } | ReceivedPhase::Closed { ending, .. } => {
+                Some(ending)
+            }
+            ReceivedPhase::Queued
+            | ReceivedPhase::Accepted { .. }
+            | ReceivedPhase::Running { .. } => None,
+        }
+    }
+
+    /// When it was accepted, if it was.
+    #[must_use]
+    pub const fn accepted_at(&self) -> Option<Timestamp> {
+        match &self.phase {
+            ReceivedPhase::Queued => None,
+            ReceivedPhase::Accepted { at, .. } | ReceivedPhase::Running { accepted: at, .. } => {
+                Some(*at)
+            }
+            ReceivedPhase::Finished { ending, .. } | ReceivedPhase::Closed { ending, .. } => {
+                ending.accepted
+            }
+        }
+    }
+
+    /// Whether it has ended and the submitter has not confirmed the result.
+    #[must_use]
+    pub const fn is_result_pending(&self) -> bool {
+        matches!(self.phase, ReceivedPhase::Finished { .. })
+    }
+
+    /// Whether the submitter has the result.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.phase, ReceivedPhase::Closed { .. })
+    }
+
+    /// Whether it has ended and nothing is owed to the submitter. Settled
+    /// tasks need not be restored at start.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        match &self.phase {
+            ReceivedPhase::Queued
+            | ReceivedPhase::Accepted { .. }
+            | ReceivedPhase::Running { .. } => false,
+            ReceivedPhase::Finished { hold, .. } => hold.is_some(),
+            ReceivedPhase::Closed { .. } => true,
+        }
+    }
+
+    /// The moment at which it expires if it is not accepted before.
+    #[must_use]
+    pub fn queue_until(&self) -> Option<Timestamp> {
+        self.terms.queue_timeout.map(|timeout| self.received.saturating_add(timeout))
+    }
+
+    /// The moment at which it expires if it is not finished before, once it
+    /// has been accepted.
+    #[must_use]
+    pub fn run_until(&self) -> Option<Timestamp> {
+        let accepted = self.accepted_at()?;
+        let timed_out = self.terms.run_timeout.map(|timeout| accepted.saturating_add(timeout));
+        earlier(self.terms.deadline, timed_out)
+    }
+
+    /// The bytes for the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::Encode`]; no value of this type is known to cause it.
+    pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
+        version::encode(self)
+    }
+
+    /// The record from the disk, also one of an older version.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`] if a newer program wrote it or it is damaged.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        version::decode(bytes)
+    }
+
+    /// Moves it to a new phase.
+    pub(crate) fn enter(&mut self, phase: ReceivedPhase, now: Timestamp, cause: &str) {
+        self.phase = phase;
+        self.history.note(now, self.state(), cause);
+    }
+
+    /// What `worker` has to sign about such an ending of this task.
+    pub(crate) fn receipt(&self, worker: NodeId, ending: &WorkEnding) -> Receipt {
+        Receipt {
+            task: self.terms.id.uuid(),
+            attempt: self.terms.attempt,
+            submitter: self.peer,
+            worker,
+            outcome: ending.outcome,
+            digest: ending.digest,
+            times: ReceiptTimes {
+                received: self.received,
+                accepted: ending.accepted,
+                finished: ending.at,
+            },
+        }
+    }
+}
+
+impl Record for ReceivedTask {
+    fn id(&self) -> TaskId {
+        self.terms.id
+    }
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn bump(&mut self) {
+        self.revision = self.revision.saturating_add(1);
+    }
+
+    fn due(&self) -> Option<Timestamp> {
+        match &self.phase {
+            ReceivedPhase::Queued => earlier(self.terms.deadline, self.queue_until()),
+            ReceivedPhase::Accepted { .. } | ReceivedPhase::Running { .. } => {
+                earlier(self.run_until(), self.cancel.as_ref().map(|cancel| cancel.until))
+            }
+            ReceivedPhase::Finished { .. } | ReceivedPhase::Closed { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! A task at its submitter, as it is on disk.
+
+use core::time::Duration;
+
+use pilot_identity::{Countersigned, Digest, NodeId, Outcome, Timestamp};
+use pilot_proto::TaskId;
+use serde::{Deserialize, Serialize};
+
+use crate::history::History;
+use crate::shelf::Record;
+use crate::state::TaskState;
+use crate::terms::{Terms, earlier};
+use crate::version::{self, RecordError};
+
+/// The submitter's record of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubmittedTask {
+    /// What is asked.
+    pub terms: Terms,
+    /// Who is to do it.
+    pub peer: NodeId,
+    /// When it was submitted here.
+    pub created: Timestamp,
+    /// The key under which submitting again finds this task.
+    pub idempotency_key: Option<String>,
+    /// Grows with every change; the first is 1.
+    pub revision: u64,
+    /// How far it is.
+    pub phase: SubmittedPhase,
+    /// 0 to 100, if the worker said so.
+    pub percent: Option<u8>,
+    /// What the worker last said of it.
+    pub note: String,
+    /// The revision of the worker's latest update.
+    pub heard: u64,
+    /// That it was to be stopped, and whether the worker knows.
+    pub cancel: Option<CancelRequest>,
+    /// Its state changes.
+    pub history: History,
+}
+
+/// How far a task is, seen from its submitter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SubmittedPhase {
+    /// The peer has not confirmed that it has it.
+    Queued {
+        /// What the peer said when it did not take it.
+        trouble: Option<String>,
+    },
+    /// It is safe in the worker's queue.
+    Delivered {
+        /// Since when.
+        at: Timestamp,
+    },
+    /// A worker took it.
+    Accepted {
+        /// When, translated to this node's clock.
+        at: Timestamp,
+    },
+    /// The worker is at it.
+    Running {
+        /// When it was accepted, translated to this node's clock.
+        accepted: Timestamp,
+    },
+    /// It has ended.
+    Ended(Ending),
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// How. Never changes.
+    pub outcome: Outcome,
+    /// When this node knew.
+    pub at: Timestamp,
+    /// Why it was not done; empty if it was.
+    pub reason: String,
+    /// The worker's result; none if the task ended here and the worker has
+    /// not been heard since.
+    pub delivery: Option<Delivery>,
+}
+
+/// A worker's result that is on this node's disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// How the worker says that it ended.
+    pub outcome: Outcome,
+    /// When it arrived.
+    pub at: Timestamp,
+    /// The digest of the encoded result body.
+    pub digest: Digest,
+    /// Bytes of the encoded result body.
+    pub len: u64,
+    /// The worker's statement under both signatures.
+    pub receipt: Box<Countersigned>,
+}
+
+/// A request to stop a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelRequest {
+    /// When it was made.
+    pub at: Timestamp,
+    /// How long a running worker may take to stop.
+    pub grace: Duration,
+    /// Why.
+    pub reason: String,
+    /// Whether the worker still has to be told.
+    pub owed: bool,
+}
+
+impl SubmittedTask {
+    /// The state as people see it.
+    #[must_use]
+    pub const fn state(&self) -> TaskState {
+        match &self.phase {
+            SubmittedPhase::Queued { .. } => TaskState::Queued,
+            SubmittedPhase::Delivered { .. } => TaskState::Delivered,
+            SubmittedPhase::Accepted { .. } => TaskState::Accepted,
+            SubmittedPhase::Running { .. } => TaskState::Running,
+            SubmittedPhase::Ended(ending) => match ending.outcome {
+                Outcome::Succeeded => TaskState::Succeeded,
+                Outcome::Failed => TaskState::Failed,
+                Outcome::Declined => TaskState::Declined,
+                Outcome::Cancelled => TaskState::Cancelled,
+                Outcome::Expired => TaskState::Expired,
+            },
+        }
+    }
+
+    /// How it ended, if it has.
+    #[must_use]
+    pub const fn ending(&self) -> Option<&Ending> {
+        match &self.phase {
+            SubmittedPhase::Ended(ending) => Some(ending),
+            SubmittedPhase::Queued { .. }
+            | SubmittedPhase::Delivered { .. }
+            | SubmittedPhase::Accepted { .. }
+            | SubmittedPhase::Running { .. } => None,
+        }
+    }
+
+    /// Whether a result came that says otherwise than how the task had
+    /// already ended here. It is kept and changes nothing.
+    #[must_use]
+    pub fn has_late_result(&self) -> bool {
+        self.ending().is_some_and(|ending| {
+            ending.delivery.as_ref().is_some_and(|delivery| delivery.outcome != ending.outcome)
+        })
+    }
+
+    /// Why it is as it is: why it ended, or why the peer does not take it.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match &self.phase {
+            SubmittedPhase::Queued { trouble } => trouble.as_deref().unwrap_or_default(),
+            SubmittedPhase::Ended(ending) => &ending.reason,
+            SubmittedPhase::Delivered { .. }
+            | SubmittedPhase::Accepted { .. }
+            | SubmittedPhase::Running { .. } => "",
+        }
+    }
+
+    /// Whether it has ended and nothing is owed to the worker. Settled tasks
+    /// need not be restored at start.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.ending().is_some() && !self.owes_cancel()
+    }
+
+    /// The moment at which it expires if it is not accepted before.
+    #[must_use]
+    pub fn queue_until(&self) -> Option<Timestamp> {
+        self.terms.queue_timeout.map(|timeout| self.created.saturating_add(timeout))
+    }
+
+    /// The bytes for the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError::Encode`]; no value of this type is known to cause it.
+    pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
+        version::encode(self)
+    }
+
+    /// The record from the disk, also one of an older version.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`] if a newer program wrote it or it is damaged.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        version::decode(bytes)
+    }
+
+    pub(crate) fn owes_cancel(&self) -> bool {
+        self.cancel.as_ref().is_some_and(|cancel| cancel.owed)
+    }
+
+    /// Moves it to a new phase.
+    pub(crate) fn enter(&mut self, phase: SubmittedPhase, now: Timestamp, cause: &str) {
+        self.phase = phase;
+        self.history.note(now, self.state(), cause);
+    }
+
+    /// Ends it.
+    pub(crate) fn end(&mut self, ending: Ending, cause: &str) {
+        let at = ending.at;
+        self.enter(SubmittedPhase::Ended(ending), at, cause);
+    }
+}
+
+impl Record for SubmittedTask {
+    fn id(&self) -> TaskId {
+        self.terms.id
+    }
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn bump(&mut self) {
+        self.revision = self.revision.saturating_add(1);
+    }
+
+    fn due(&self) -> Option<Timestamp> {
+        match &self.phase {
+            SubmittedPhase::Queued { .. } => earlier(self.terms.deadline, self.queue_until()),
+            SubmittedPhase::Delivered { .. }
+            | SubmittedPhase::Accepted { .. }
+            | SubmittedPhase::Running { .. } => self.terms.deadline,
+            SubmittedPhase::Ended(_) => None,
+        }
+    }
+}

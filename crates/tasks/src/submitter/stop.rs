@@ -1,0 +1,93 @@
+//! Taking a task back.
+
+use core::time::Duration;
+
+use pilot_identity::{Outcome, Timestamp};
+use pilot_proto::TaskId;
+use pilot_proto::tasks::MAX_NOTE;
+use pilot_proto::text::Text;
+
+use super::Submitter;
+use crate::state::TaskState;
+use crate::submitted::{CancelRequest, Ending, SubmittedPhase};
+
+/// Why a task cannot be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CancelError {
+    /// There is no such task.
+    #[error("no such task was submitted here")]
+    Unknown,
+    /// It has ended otherwise.
+    #[error("the task has already {state}")]
+    Ended {
+        /// How.
+        state: TaskState,
+    },
+}
+
+impl Submitter {
+    /// Takes a task back, giving a running worker `grace` to stop.
+    ///
+    /// Answers with the state from now on: `Cancelled` if the worker never
+    /// confirmed to have it (or it was cancelled before), otherwise the state
+    /// it is in until the worker's result says how it ended.
+    ///
+    /// # Errors
+    ///
+    /// [`CancelError`] if there is no such task or it has ended otherwise.
+    pub fn cancel(
+        &mut self,
+        id: &TaskId,
+        grace: Duration,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<TaskState, CancelError> {
+        let Some(task) = self.shelf.get_mut(id) else { return Err(CancelError::Unknown) };
+        let reason = Text::<MAX_NOTE>::clipped(reason).into_string();
+        match &task.phase {
+            SubmittedPhase::Queued { .. } => {
+                // The worker may have it all the same: the answer may be lost.
+                let request = CancelRequest { at: now, grace, reason: reason.clone(), owed: true };
+                task.cancel = Some(request);
+                let cause = if reason.is_empty() { "cancelled here" } else { reason.as_str() };
+                let ending = Ending {
+                    outcome: Outcome::Cancelled,
+                    at: now,
+                    reason: reason.clone(),
+                    delivery: None,
+                };
+                task.end(ending, cause);
+            }
+            SubmittedPhase::Delivered { .. }
+            | SubmittedPhase::Accepted { .. }
+            | SubmittedPhase::Running { .. } => {
+                if task.cancel.is_some() {
+                    let state = task.state();
+                    self.promise_again(id);
+                    return Ok(state);
+                }
+                task.history.note(now, task.state(), "cancel requested");
+                task.cancel = Some(CancelRequest { at: now, grace, reason, owed: true });
+            }
+            SubmittedPhase::Ended(ending) => {
+                let state = TaskState::from(ending.outcome);
+                self.promise_again(id);
+                self.sweep(id);
+                return match state {
+                    TaskState::Cancelled => Ok(state),
+                    TaskState::Queued
+                    | TaskState::Delivered
+                    | TaskState::Accepted
+                    | TaskState::Running
+                    | TaskState::Succeeded
+                    | TaskState::Failed
+                    | TaskState::Declined
+                    | TaskState::Expired => Err(CancelError::Ended { state }),
+                };
+            }
+        }
+        let state = task.state();
+        self.commit(id);
+        Ok(state)
+    }
+}

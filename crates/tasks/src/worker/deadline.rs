@@ -1,0 +1,49 @@
+//! What time alone does to a task.
+
+use pilot_identity::{Outcome, Timestamp};
+use pilot_proto::TaskId;
+
+use super::{Worker, WorkerOutput};
+use crate::received::ReceivedPhase;
+
+/// Tasks that one call handles, so that one drain stays small; the next
+/// deadline stays in the past until all are done.
+const BATCH: usize = 1_000;
+
+impl Worker {
+    /// Ends what ran out of time or grace, and ends pauses. Handles a bounded
+    /// number at a time: call it until [`Worker::next_deadline`] is in the
+    /// future.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        for to in self.outbox.end_pauses(now, BATCH) {
+            self.outputs.push_back(WorkerOutput::Owed { to });
+        }
+        for id in self.shelf.due(now, BATCH) {
+            self.on_due(&id, now);
+        }
+    }
+
+    fn on_due(&mut self, id: &TaskId, now: Timestamp) {
+        let Some(task) = self.shelf.get(id) else { return };
+        let passed = |moment: Option<Timestamp>| moment.is_some_and(|moment| moment <= now);
+        let (outcome, reason) = match task.phase {
+            ReceivedPhase::Queued if passed(task.terms.deadline) => {
+                (Outcome::Expired, "the deadline passed before it was accepted")
+            }
+            ReceivedPhase::Queued => {
+                (Outcome::Expired, "nobody accepted it before its queue timeout")
+            }
+            ReceivedPhase::Accepted { .. } | ReceivedPhase::Running { .. } => {
+                if passed(task.cancel.as_ref().map(|cancel| cancel.until)) {
+                    (Outcome::Cancelled, "cancelled by the submitter; the grace to stop is over")
+                } else if passed(task.terms.deadline) {
+                    (Outcome::Expired, "the deadline passed while it was worked on")
+                } else {
+                    (Outcome::Expired, "it ran longer than its run timeout")
+                }
+            }
+            ReceivedPhase::Finished { .. } | ReceivedPhase::Closed { .. } => return,
+        };
+        self.end_by_daemon(id, outcome, reason, now);
+    }
+}
