@@ -180,7 +180,7 @@ pub struct ApiError {
     /// Values for programs, by name: `peer`, `task`, `nearest`, `limit`, `retry_after_ms`, …
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
-    pub details: Map<String, Value>,
+    pub details: Box<Map<String, Value>>,
 }
 
 impl ApiError {
@@ -192,7 +192,7 @@ impl ApiError {
             message: message.into(),
             hint: None,
             retryable: code.retryable(),
-            details: Map::new(),
+            details: Box::default(),
         }
     }
 

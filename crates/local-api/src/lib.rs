@@ -2,8 +2,8 @@
 //!
 //! HTTP/1.1 and JSON over a unix socket. This crate holds the paths
 //! ([`routes`]), the requests, the views that come back, the errors with
-//! their exit codes and HTTP statuses ([`errors`]). It decides nothing: what a
-//! request means is the daemon's.
+//! their exit codes and HTTP statuses ([`errors`]) and an asynchronous
+//! [`Client`]. It decides nothing: what a request means is the daemon's.
 //!
 //! * Requests refuse unknown fields; readers of answers ignore them.
 //! * Times are RFC 3339 in UTC ([`Time`]), durations end in `_ms`, ids are strings.
@@ -13,6 +13,7 @@
 //! The feature `openapi` adds `utoipa::ToSchema` to every type.
 
 mod base64;
+pub mod client;
 pub mod errors;
 pub mod identity;
 pub mod peers;
@@ -24,6 +25,7 @@ mod time;
 pub mod trust;
 
 pub use base64::Base64;
+pub use client::{CallError, Client};
 pub use errors::{ApiError, ErrorCode};
 pub use pilot_proto as proto;
 pub use time::Time;

@@ -6,7 +6,7 @@ use core::str::FromStr;
 use pilot_proto::TaskId;
 use serde::{Deserialize, Serialize};
 
-use super::Params;
+use super::{Attachment, Params};
 use crate::Time;
 use crate::identity::PeerIdentity;
 
@@ -162,7 +162,7 @@ pub struct StateChange {
 /// A task as this node knows it.
 ///
 /// In a list and a watch the description is cut to [`LIST_DESCRIPTION`] bytes,
-/// and `params` and `history` are left out.
+/// and `params`, `attachments` and `history` are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TaskView {
@@ -180,6 +180,9 @@ pub struct TaskView {
     /// Its parameters.
     #[serde(default, skip_serializing_if = "Params::is_empty")]
     pub params: Params,
+    /// Files that came with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
     /// From 1; grows with each retry.
     pub attempt: u32,
     /// Higher is accepted first; 0 is usual.

@@ -1,0 +1,322 @@
+//! Talks to the daemon.
+
+mod exchange;
+mod lines;
+
+use core::time::Duration;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use hyper::Method;
+use pilot_proto::{PeerRef, TaskId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::errors::{ApiError, ErrorCode};
+use crate::identity::WhoAmI;
+use crate::peers::{PeerView, PeersQuery, PingView, ResolveView};
+use crate::routes::{self, with_query};
+use crate::status::StatusView;
+use crate::tasks::{
+    AcceptRequest, AcceptedTask, CancelRequest, DeclineRequest, FailRequest, ListQuery,
+    ProgressAnswer, ProgressRequest, ResultView, SendResultsRequest, SubmitRequest, TaskView,
+    WaitQuery,
+};
+use crate::trust::{TrustRequest, TrustView};
+
+pub use lines::Lines;
+
+/// How long an answer may take beyond the time the request itself asks to wait.
+///
+/// A daemon answers from its own state within milliseconds; what needs the
+/// network (a look-up, a first ping) is bounded by the daemon at 10 s.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long [`Client::wait`] waits when its query names no time, as the daemon does.
+const DEFAULT_WAIT_MS: u64 = 30_000;
+
+/// A way to the daemon behind one socket. Each call opens its own connection.
+///
+/// Every method is cancel safe in this sense: dropping its future closes the
+/// connection, which ends a wait at the daemon; a change that was already sent
+/// may still be carried out.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+/// Why a call brought no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// Nothing was sent: there is no daemon, or no right to use it.
+    #[error(transparent)]
+    Unsent(ApiError),
+    /// The connection ended, or the time, before the answer did: the request
+    /// may or may not have been carried out.
+    #[error(transparent)]
+    Lost(ApiError),
+    /// The daemon answered with an error.
+    #[error(transparent)]
+    Refused(ApiError),
+}
+
+impl CallError {
+    /// The error itself.
+    #[must_use]
+    pub const fn api(&self) -> &ApiError {
+        match self {
+            Self::Unsent(error) | Self::Lost(error) | Self::Refused(error) => error,
+        }
+    }
+}
+
+impl From<CallError> for ApiError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Unsent(error) | CallError::Lost(error) | CallError::Refused(error) => error,
+        }
+    }
+}
+
+/// Each method is one route of [`routes`]; the errors are the daemon's.
+#[expect(
+    clippy::missing_errors_doc,
+    reason = "every method fails as CallError says, and no other way"
+)]
+impl Client {
+    /// A client of the daemon that listens on `socket`.
+    #[must_use]
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        Self { socket: socket.into() }
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// `GET whoami`.
+    pub async fn whoami(&self) -> Result<WhoAmI, CallError> {
+        self.get(routes::WHOAMI).await
+    }
+
+    /// `GET status`.
+    pub async fn status(&self) -> Result<StatusView, CallError> {
+        self.get(routes::STATUS).await
+    }
+
+    /// `GET peers`.
+    pub async fn peers(&self, query: &PeersQuery) -> Result<Vec<PeerView>, CallError> {
+        self.get(&with_query(routes::PEERS, &[("tag", query.tag.clone())])).await
+    }
+
+    /// `GET resolve/{peer}`.
+    pub async fn resolve(&self, peer: &PeerRef) -> Result<ResolveView, CallError> {
+        self.get(&routes::resolve(peer)).await
+    }
+
+    /// `GET ping/{peer}`, which takes `timeout` at most.
+    pub async fn ping(&self, peer: &PeerRef, timeout: Duration) -> Result<PingView, CallError> {
+        let path = with_query(&routes::ping(peer), &[("timeout_ms", millis(timeout))]);
+        self.call(Method::GET, &path, None::<&()>, timeout).await
+    }
+
+    /// `POST trust`.
+    pub async fn trust(&self, request: &TrustRequest) -> Result<TrustView, CallError> {
+        self.post(routes::TRUST, request).await
+    }
+
+    /// `GET trust`.
+    pub async fn trust_list(&self) -> Result<Vec<TrustView>, CallError> {
+        self.get(routes::TRUST).await
+    }
+
+    /// `GET trust/pending`.
+    pub async fn trust_pending(&self) -> Result<Vec<TrustView>, CallError> {
+        self.get(routes::TRUST_PENDING).await
+    }
+
+    /// `GET trust/{peer}`.
+    pub async fn trust_show(&self, peer: &PeerRef) -> Result<TrustView, CallError> {
+        self.get(&routes::trust_peer(peer)).await
+    }
+
+    /// `GET trust/{peer}/check`.
+    pub async fn trust_check(&self, peer: &PeerRef) -> Result<TrustView, CallError> {
+        self.get(&routes::trust_check(peer)).await
+    }
+
+    /// `DELETE trust/{peer}`.
+    pub async fn untrust(&self, peer: &PeerRef) -> Result<TrustView, CallError> {
+        self.call(Method::DELETE, &routes::trust_peer(peer), None::<&()>, Duration::ZERO).await
+    }
+
+    /// `POST tasks`. With an id in the request it may be sent again.
+    pub async fn submit(&self, request: &SubmitRequest) -> Result<TaskView, CallError> {
+        self.post(routes::TASKS, request).await
+    }
+
+    /// `GET tasks`.
+    pub async fn tasks(&self, query: &ListQuery) -> Result<Vec<TaskView>, CallError> {
+        let pairs = [
+            ("role", query.role.map(|role| role.word().to_owned())),
+            ("state", query.state.map(|state| state.word().to_owned())),
+            ("limit", query.limit.map(|limit| limit.to_string())),
+        ];
+        self.get(&with_query(routes::TASKS, &pairs)).await
+    }
+
+    /// `GET tasks/{id}`.
+    pub async fn task(&self, id: TaskId) -> Result<TaskView, CallError> {
+        self.get(&routes::task(routes::TASK, id)).await
+    }
+
+    /// `GET tasks/{id}/wait`.
+    pub async fn wait(&self, id: TaskId, query: WaitQuery) -> Result<TaskView, CallError> {
+        let pairs = [
+            ("timeout_ms", query.timeout_ms.map(|millis| millis.to_string())),
+            ("after_revision", query.after_revision.map(|revision| revision.to_string())),
+        ];
+        let path = with_query(&routes::task(routes::TASK_WAIT, id), &pairs);
+        let asked = Duration::from_millis(query.timeout_ms.unwrap_or(DEFAULT_WAIT_MS));
+        self.call(Method::GET, &path, None::<&()>, asked).await
+    }
+
+    /// `GET tasks/{id}/watch`: opens the stream; it has no time limit.
+    pub async fn watch(&self, id: TaskId) -> Result<Lines<TaskView>, CallError> {
+        lines::open(&self.socket, &routes::task(routes::TASK_WATCH, id)).await
+    }
+
+    /// `GET tasks/{id}/result`.
+    pub async fn result(&self, id: TaskId) -> Result<ResultView, CallError> {
+        self.get(&routes::task(routes::TASK_RESULT, id)).await
+    }
+
+    /// `POST tasks/accept`; nothing if no task came in time.
+    pub async fn accept(&self, request: &AcceptRequest) -> Result<Option<AcceptedTask>, CallError> {
+        let asked = Duration::from_millis(request.timeout_ms);
+        match self.answer(Method::POST, routes::TASK_ACCEPT, Some(request), asked).await? {
+            None => Ok(None),
+            Some(body) => read(&body).map(Some),
+        }
+    }
+
+    /// `POST tasks/{id}/results`.
+    pub async fn send_results(
+        &self,
+        id: TaskId,
+        request: &SendResultsRequest,
+    ) -> Result<TaskView, CallError> {
+        self.post(&routes::task(routes::TASK_RESULTS, id), request).await
+    }
+
+    /// `POST tasks/{id}/progress`.
+    pub async fn progress(
+        &self,
+        id: TaskId,
+        request: &ProgressRequest,
+    ) -> Result<ProgressAnswer, CallError> {
+        self.post(&routes::task(routes::TASK_PROGRESS, id), request).await
+    }
+
+    /// `POST tasks/{id}/decline`.
+    pub async fn decline(
+        &self,
+        id: TaskId,
+        request: &DeclineRequest,
+    ) -> Result<TaskView, CallError> {
+        self.post(&routes::task(routes::TASK_DECLINE, id), request).await
+    }
+
+    /// `POST tasks/{id}/fail`.
+    pub async fn fail(&self, id: TaskId, request: &FailRequest) -> Result<TaskView, CallError> {
+        self.post(&routes::task(routes::TASK_FAIL, id), request).await
+    }
+
+    /// `POST tasks/{id}/cancel`.
+    pub async fn cancel(&self, id: TaskId, request: &CancelRequest) -> Result<TaskView, CallError> {
+        self.post(&routes::task(routes::TASK_CANCEL, id), request).await
+    }
+
+    /// `GET tasks/{id}/attachments/{name}`.
+    pub async fn attachment(&self, id: TaskId, name: &str) -> Result<Bytes, CallError> {
+        let path = routes::task_attachment(id, name);
+        let body = self.answer(Method::GET, &path, None::<&()>, Duration::ZERO).await?;
+        Ok(body.unwrap_or_default())
+    }
+
+    /// `GET openapi.json`.
+    pub async fn openapi(&self) -> Result<Value, CallError> {
+        self.get(routes::OPENAPI).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CallError> {
+        self.call(Method::GET, path, None::<&()>, Duration::ZERO).await
+    }
+
+    async fn post<B, T>(&self, path: &str, body: &B) -> Result<T, CallError>
+    where
+        B: Serialize + Sync,
+        T: DeserializeOwned,
+    {
+        self.call(Method::POST, path, Some(body), Duration::ZERO).await
+    }
+
+    /// One request that `asked` the daemon to take so long, and its JSON answer.
+    async fn call<B, T>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+        asked: Duration,
+    ) -> Result<T, CallError>
+    where
+        B: Serialize + Sync,
+        T: DeserializeOwned,
+    {
+        let body = self.answer(method, path, body, asked).await?;
+        read(&body.unwrap_or_default())
+    }
+
+    /// One request and the bytes of its answer; none for 204.
+    async fn answer<B: Serialize + Sync>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+        asked: Duration,
+    ) -> Result<Option<Bytes>, CallError> {
+        let body = match body {
+            Some(body) => serde_json::to_vec(body).map(Bytes::from).map_err(|error| {
+                let message = format!("cannot write the request: {error}");
+                CallError::Unsent(ApiError::new(ErrorCode::Internal, message))
+            })?,
+            None => Bytes::new(),
+        };
+        let limit = asked.saturating_add(PATIENCE);
+        let exchange = exchange::exchange(&self.socket, method, path, body);
+        match tokio::time::timeout(limit, exchange).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(CallError::Lost(ApiError::new(
+                ErrorCode::DaemonNotRunning,
+                format!("the daemon did not answer within {} s", limit.as_secs()),
+            ))),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> Option<String> {
+    Some(duration.as_millis().to_string())
+}
+
+/// A JSON answer.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, CallError> {
+    serde_json::from_slice(body).map_err(|error| {
+        CallError::Refused(ApiError::new(
+            ErrorCode::VersionMismatch,
+            format!("the daemon's answer cannot be read: {error}"),
+        ))
+    })
+}
