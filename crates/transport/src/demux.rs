@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn others_are_taken_out_of_the_middle_of_a_batch() {
-        let quic = |byte: u8, len: usize| vec![byte | 0x40, byte].repeat(len / 2);
+        let quic = |byte: u8, len: usize| [byte | 0x40, byte].repeat(len / 2);
         let mut batch =
             [quic(1, 20), stun(0, 20), quic(2, 20), vec![0; 20], marked(20), quic(3, 8)].concat();
         let mut aside = Vec::new();

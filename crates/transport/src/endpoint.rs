@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use pilot_identity::{NodeId, NodeKey};
 use quinn::{ClientConfig, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
@@ -19,6 +20,14 @@ use crate::tls::{ServerVerifier, Tls, TlsError};
 /// Bytes kept of each handshake that waits to be accepted, beyond its first
 /// packet; more is dropped and sent again.
 const WAITING_HANDSHAKE_BYTES: u64 = 16 * 1024;
+
+/// Pause between two resets to peers of a former run; packets between are
+/// left without an answer and come again.
+///
+/// A thousand peers of a restarted node learn of it within a second. A flood
+/// of packets cannot spend this: only ids that this node made are answered,
+/// each with less than was received.
+const RESET_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A node's socket with everything on it; clones are the same endpoint.
 ///
@@ -198,7 +207,10 @@ impl Endpoint {
 fn endpoint_config(key: &NodeKey) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(ResetKey::of(key)));
     let ids = ConnectionIds::of(key);
-    config.cid_generator(move || Box::new(ids.clone())).grease_quic_bit(false);
+    config
+        .cid_generator(move || Box::new(ids.clone()))
+        .grease_quic_bit(false)
+        .min_reset_interval(RESET_INTERVAL);
     if config.max_udp_payload_size(MAX_UDP_PAYLOAD).is_err() {
         tracing::debug!(MAX_UDP_PAYLOAD, "quinn keeps its own datagram size");
     }
