@@ -192,3 +192,6 @@ impl Submitter {
         self.shelf.remove(id);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,7 +100,8 @@ pub enum WorkerOutput {
         requests: Vec<Outgoing>,
     },
     /// The submitter has the result: the bodies of this task may be deleted.
-    /// May be part of the commit of the `Persist` before it.
+    /// Belongs into the commit of the `Persist` before it; done later, a crash
+    /// in between leaves the bodies behind.
     ForgetBody(TaskId),
 }
 

@@ -196,7 +196,9 @@ impl Worker {
 
 fn owed(task: &ReceivedTask) -> Option<OutgoingKind> {
     match &task.phase {
-        ReceivedPhase::Queued | ReceivedPhase::Closed { .. } => None,
+        ReceivedPhase::Closed { .. } => None,
+        // Only one that was accepted and came back has changed since the offer.
+        ReceivedPhase::Queued => (task.revision > 1).then_some(OutgoingKind::Update),
         ReceivedPhase::Accepted { .. } | ReceivedPhase::Running { .. } => {
             Some(OutgoingKind::Update)
         }

@@ -1,11 +1,11 @@
 //! What worker processes do with a task until they end it.
 
-use pilot_identity::{NodeId, Timestamp};
+use pilot_identity::{NodeId, Outcome, Timestamp};
 use pilot_proto::TaskId;
 use pilot_proto::tasks::MAX_NOTE;
 use pilot_proto::text::Text;
 
-use super::Worker;
+use super::{Worker, WorkerOutput};
 use crate::received::ReceivedPhase;
 use crate::shelf::Record as _;
 use crate::state::TaskState;
@@ -52,6 +52,22 @@ impl Worker {
         task.enter(ReceivedPhase::Accepted { at: now, acceptor }, now, "accepted");
         self.commit(&id, None);
         Some(id)
+    }
+
+    /// Puts an accepted task back into the queue, in its old place: nobody
+    /// ever heard that it was theirs. Does nothing for a task in any other state.
+    pub fn release(&mut self, id: &TaskId, cause: &str, now: Timestamp) {
+        let Some(task) = self.shelf.get_mut(id) else { return };
+        if !matches!(task.phase, ReceivedPhase::Accepted { .. }) {
+            return;
+        }
+        if task.cancel.is_some() {
+            self.end_by_daemon(id, Outcome::Cancelled, cause, now);
+            return;
+        }
+        task.enter(ReceivedPhase::Queued, now, cause);
+        self.commit(id, None);
+        self.outputs.push_back(WorkerOutput::Ready);
     }
 
     /// The worker process says how far it is. The first time, the task is
