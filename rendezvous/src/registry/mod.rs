@@ -160,11 +160,16 @@ impl Registry {
         self.directory.len()
     }
 
+    /// Whether the caller is registered over this very connection.
+    #[must_use]
+    pub fn is_connected(&self, caller: &Caller) -> bool {
+        self.sessions.is_current(&caller.id, caller.connection)
+    }
+
     /// Handles one request. `None` for [`Request::Watch`], whose answers are
     /// the pushes of [`Registry::poll_push`].
     pub fn handle(&mut self, caller: &Caller, request: Request, at: Moment) -> Option<Answer> {
-        let is_registered = self.sessions.is_current(&caller.id, caller.connection);
-        if !is_registered && !matches!(request, Request::Register(_)) {
+        if !self.is_connected(caller) && !matches!(request, Request::Register(_)) {
             return Some(Answer::Refused(refusal(RefusalCode::NotRegistered, "register first")));
         }
         let answer = match request {
@@ -187,7 +192,7 @@ impl Registry {
 
     /// The connection has ended.
     pub fn handle_disconnect(&mut self, caller: &Caller, at: Moment) {
-        if !self.sessions.is_current(&caller.id, caller.connection) {
+        if !self.is_connected(caller) {
             return;
         }
         self.sessions.end(&caller.id);
@@ -206,7 +211,7 @@ impl Registry {
 
     /// The next push for a watching connection, made from the state of now.
     pub fn poll_push(&mut self, caller: &Caller, now: Timestamp) -> Option<Push> {
-        if !self.sessions.is_current(&caller.id, caller.connection) {
+        if !self.is_connected(caller) {
             return None;
         }
         while let Some(due) = self.sessions.pop_due(&caller.id) {

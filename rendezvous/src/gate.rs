@@ -1,0 +1,150 @@
+//! Who is let in, and how often they may ask.
+
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use pilot_identity::NodeId;
+use pilot_proto::registry::{Refusal, RefusalCode, Request};
+
+use crate::limits::{Limiter, source};
+use crate::registry::refusal;
+use crate::settings::Rates;
+
+/// Sources that may be busy at once; see [`Limiter`].
+const MAX_SOURCES: usize = 65_536;
+
+/// What is done with somebody who knocks.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Knock {
+    /// Let in.
+    Accept,
+    /// Its source knocks often: it shows first that it is really there, so
+    /// that nobody uses up the share of another with a false address.
+    Prove,
+    /// Its source had its share.
+    Refuse,
+}
+
+#[derive(Debug)]
+pub(crate) struct Gate {
+    limit_loopback: bool,
+    tables: Mutex<Tables>,
+}
+
+#[derive(Debug)]
+struct Tables {
+    connections: Limiter<IpAddr>,
+    requests: Limiter<NodeId>,
+    key_lookups: Limiter<NodeId>,
+}
+
+impl Gate {
+    /// `max_keys` may be busy at once.
+    pub(crate) fn new(rates: &Rates, max_keys: usize) -> Self {
+        let tables = Tables {
+            connections: Limiter::new(rates.connections_per_second, MAX_SOURCES),
+            requests: Limiter::new(rates.requests_per_second, max_keys),
+            key_lookups: Limiter::new(rates.key_lookups_per_second, max_keys),
+        };
+        Self { limit_loopback: rates.limit_loopback, tables: Mutex::new(tables) }
+    }
+
+    /// Somebody knocks from `ip`; `is_proved` if it answers there.
+    pub(crate) fn knock(&self, ip: IpAddr, is_proved: bool, now: Instant) -> Knock {
+        if self.is_exempt(ip) {
+            return Knock::Accept;
+        }
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let source = source(ip);
+        if !is_proved && tables.connections.is_strained(&source, now) {
+            Knock::Prove
+        } else if tables.connections.take(source, now).is_ok() {
+            Knock::Accept
+        } else {
+            Knock::Refuse
+        }
+    }
+
+    /// Lets a request in, or says why not.
+    pub(crate) fn admit(
+        &self,
+        id: NodeId,
+        from: IpAddr,
+        request: &Request,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        if self.is_exempt(from) {
+            return Ok(());
+        }
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = tables.requests.take(id, now).and_then(|()| match request {
+            Request::KeyOf(_) => tables.key_lookups.take(id, now),
+            Request::Register(_)
+            | Request::Resolve(_)
+            | Request::Roster { .. }
+            | Request::PutGrants(_)
+            | Request::AckGrants(_)
+            | Request::Watch
+            | Request::Release => Ok(()),
+        });
+        taken.map_err(limited)
+    }
+
+    const fn is_exempt(&self, ip: IpAddr) -> bool {
+        !self.limit_loopback && ip.to_canonical().is_loopback()
+    }
+}
+
+fn limited(wait: Duration) -> Refusal {
+    // Rounded up, so that who waits that long is not a moment too early.
+    let retry_after_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).saturating_add(1);
+    refusal(RefusalCode::RateLimited { retry_after_ms }, "this node asks too often")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::settings::Settings;
+
+    fn rates(limit_loopback: bool) -> Rates {
+        let one = std::num::NonZeroU32::MIN;
+        Rates {
+            connections_per_second: one,
+            requests_per_second: one,
+            key_lookups_per_second: one,
+            limit_loopback,
+        }
+    }
+
+    #[test]
+    fn a_busy_source_proves_itself_and_is_then_refused() {
+        let gate = Gate::new(&rates(false), 10);
+        let (ip, now) = (IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), Instant::now());
+
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            seen.push(gate.knock(ip, false, now));
+        }
+        assert_eq!(seen, [Knock::Accept, Knock::Accept, Knock::Accept, Knock::Prove]);
+        assert_eq!(gate.knock(ip, true, now), Knock::Accept);
+        assert_eq!(gate.knock(ip, true, now), Knock::Refuse);
+        let other = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+        assert_eq!(gate.knock(other, false, now), Knock::Accept);
+    }
+
+    #[test]
+    fn this_machine_is_not_limited_unless_it_is_set() {
+        let (ip, now) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Instant::now());
+        let accepted = |limit| {
+            let gate = Gate::new(&rates(limit), 10);
+            (0..100).filter(|_| gate.knock(ip, true, now) == Knock::Accept).count()
+        };
+
+        assert_eq!((accepted(false), accepted(true)), (100, 4));
+        let default = Settings::new(([127, 0, 0, 1], 0).into(), "/".into());
+        assert!(!default.rates.limit_loopback);
+    }
+}

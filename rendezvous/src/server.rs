@@ -1,0 +1,172 @@
+//! The rendezvous as a whole: from settings to a socket that answers, and back.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pilot_identity::NodeId;
+use pilot_proto::close;
+use pilot_store::{OpenError, Store};
+use pilot_transport::{Alpn, BindError, Endpoint, Incoming};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::gate::{Gate, Knock};
+use crate::journal;
+use crate::keeper::{Keeper, LoadError};
+use crate::line;
+use crate::settings::Settings;
+use crate::state_dir::{StateDir, StateDirError};
+
+/// How long connections may take to end when the rendezvous stops.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Streams a node may have open: requests under way and its watch. It waits
+/// beyond. Every allowed stream costs memory also on an idle connection.
+const MAX_STREAMS: u32 = 32;
+
+/// Bytes a node may send ahead on one stream: the largest request.
+const STREAM_WINDOW: u32 = 72 * 1024;
+
+/// Bytes a node may send ahead on all streams; with 20,000 connections of
+/// hostile nodes that is what bounds the memory they hold.
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+
+/// A rendezvous that listens.
+pub struct Server {
+    endpoint: Endpoint,
+    keeper: Arc<Keeper>,
+    gate: Arc<Gate>,
+    max_connections: usize,
+    /// Held for its lock.
+    _state_dir: StateDir,
+}
+
+/// Why a rendezvous did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its folder or key is not usable.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    /// Its database is not usable.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// What is in the database is not usable.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Its socket is not usable.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+impl Server {
+    /// Opens the folder, loads the registry and binds the socket. Nobody is
+    /// answered before [`Server::run`]. Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]
+    pub async fn start(settings: &Settings) -> Result<Self, StartError> {
+        let state_dir = StateDir::open(&settings.state_dir)?;
+        let key = state_dir.key()?;
+        let store = pilot_store::Settings::new(state_dir.database(), journal::SCHEMA);
+        let store = Store::open(&store)?;
+        let keeper = Keeper::load(store, settings.network, settings.max_nodes.get()).await?;
+        let endpoint = Endpoint::bind(Arc::new(key), transport(settings.registry_listen))?;
+        let max_connections = usize::try_from(settings.max_connections.get()).unwrap_or(usize::MAX);
+        Ok(Self {
+            endpoint,
+            keeper: Arc::new(keeper),
+            gate: Arc::new(Gate::new(&settings.rates, max_connections.saturating_mul(2))),
+            max_connections,
+            _state_dir: state_dir,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.endpoint.local_addr()
+    }
+
+    /// Its key, which nodes pin.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.endpoint.id()
+    }
+
+    /// Serves until `stop` is cancelled, then says goodbye to all nodes and
+    /// closes the store.
+    ///
+    /// Not cancel safe: dropped, nodes notice by silence and the next start
+    /// checks the database.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut lines = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                incoming = self.endpoint.accept() => match incoming {
+                    Some(incoming) => self.on_incoming(incoming, &mut lines),
+                    None => break,
+                },
+                Some(ended) = lines.join_next(), if !lines.is_empty() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a connection was not served to its end");
+                    }
+                }
+            }
+        }
+        self.endpoint.close(close::GOODBYE, "the rendezvous stops");
+        let ended = timeout(GRACE, async {
+            while lines.join_next().await.is_some() {}
+            self.endpoint.wait_idle().await;
+        });
+        if ended.await.is_err() {
+            tracing::debug!("some nodes did not hear the goodbye");
+        }
+        lines.shutdown().await;
+        let keeper = self.keeper;
+        if let Err(error) = tokio::task::spawn_blocking(move || keeper.close()).await {
+            tracing::error!(%error, "the store was not closed");
+        }
+    }
+
+    fn on_incoming(&self, incoming: Incoming, lines: &mut JoinSet<()>) {
+        if lines.len() >= self.max_connections {
+            tracing::debug!("refused a connection: as many as allowed are open");
+            return incoming.refuse();
+        }
+        let from = incoming.remote_addr();
+        match self.gate.knock(from.ip(), incoming.is_validated(), Instant::now()) {
+            Knock::Prove => incoming.retry(),
+            Knock::Refuse => {
+                tracing::debug!(%from, "refused a connection: too many from there");
+                incoming.refuse();
+            }
+            Knock::Accept => {
+                let (keeper, gate) = (Arc::clone(&self.keeper), Arc::clone(&self.gate));
+                lines.spawn(async move {
+                    match incoming.accept().await {
+                        Ok(connection) => line::serve(connection, keeper, gate).await,
+                        Err(error) => tracing::debug!(%from, %error, "no connection"),
+                    }
+                });
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+fn transport(listen: SocketAddr) -> pilot_transport::Settings {
+    let mut settings = pilot_transport::Settings::new(listen, vec![Alpn::Registry]);
+    settings.max_streams = MAX_STREAMS;
+    settings.stream_window = STREAM_WINDOW;
+    settings.connection_window = CONNECTION_WINDOW;
+    settings
+}
