@@ -221,3 +221,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

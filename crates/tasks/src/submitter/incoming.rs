@@ -31,6 +31,12 @@ impl Submitter {
     /// The worker says how far a task is. The answer may be sent once this
     /// drain's commit is on disk.
     pub fn handle_update(&mut self, peer: NodeId, update: &Update, now: Timestamp) -> TaskAnswer {
+        let answer = self.hear(peer, update, now);
+        self.sweep(&update.id);
+        answer
+    }
+
+    fn hear(&mut self, peer: NodeId, update: &Update, now: Timestamp) -> TaskAnswer {
         let Some(task) = self.shelf.get_mut(&update.id).filter(|task| task.peer == peer) else {
             return TaskAnswer::Refused(TaskRefusal::Unknown);
         };
@@ -43,7 +49,6 @@ impl Submitter {
             self.schedule(&update.id);
         } else {
             self.promise_again(&update.id);
-            self.sweep(&update.id);
         }
         TaskAnswer::Updated
     }

@@ -76,14 +76,19 @@ impl Submitter {
         now: Timestamp,
     ) -> Result<Submitted, SubmitError> {
         let id = submission.id;
-        if let Some(task) = self.shelf.get(&id) {
-            let same =
-                task.peer == submission.to && task.terms.body_digest == submission.body_digest;
-            return if same { Ok(self.found(id)) } else { Err(SubmitError::Conflict { id }) };
-        }
         let key = submission.idempotency_key.as_ref();
-        if let Some(earlier) = key.and_then(|key| self.keys.get(key)).copied() {
-            return Ok(self.found(earlier));
+        let keyed = key.and_then(|key| self.keys.get(key)).copied();
+        let known = match self.shelf.get(&id) {
+            Some(task) if task.is_asked_by(&submission) => Some(Ok(id)),
+            Some(_) => Some(Err(SubmitError::Conflict { id })),
+            None => keyed.map(Ok),
+        };
+        if let Some(known) = known {
+            for id in keyed.into_iter().chain([id]) {
+                self.promise_again(&id);
+                self.sweep(&id);
+            }
+            return known.map(|id| Submitted { id, new: false });
         }
         if self.shelf.len() >= self.max_tasks {
             return Err(SubmitError::Full { limit: self.max_tasks });
@@ -97,15 +102,14 @@ impl Submitter {
         self.shelf.insert(task);
         Ok(Submitted { id, new: true })
     }
-
-    fn found(&mut self, id: TaskId) -> Submitted {
-        self.promise_again(&id);
-        self.sweep(&id);
-        Submitted { id, new: false }
-    }
 }
 
 impl SubmittedTask {
+    /// Whether this is the task that `submission` asks for again.
+    fn is_asked_by(&self, submission: &Submission) -> bool {
+        self.peer == submission.to && self.terms.body_digest == submission.body_digest
+    }
+
     fn new(submission: Submission, now: Timestamp) -> Self {
         let terms = Terms {
             id: submission.id,

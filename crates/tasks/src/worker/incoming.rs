@@ -69,6 +69,9 @@ impl Worker {
         facts: &OfferFacts,
     ) -> Result<(), TaskRefusal> {
         let id = offer.id;
+        // Counts this task too, which may have come back from disk just now.
+        let no_room = self.queue.open() > self.limits.in_all
+            || self.queue.open_of(&peer) > self.limits.per_submitter;
         let Some(task) = self.shelf.get_mut(&id) else { return Err(TaskRefusal::Internal) };
         if task.peer != peer || offer.attempt > task.terms.attempt {
             return Err(TaskRefusal::Invalid);
@@ -87,6 +90,9 @@ impl Worker {
                 if !same =>
             {
                 return Err(TaskRefusal::Invalid);
+            }
+            ReceivedPhase::Finished { hold: Some(_), .. } if no_room => {
+                return Err(TaskRefusal::QueueFull);
             }
             // The submitter that offers it wants to know how it ended.
             ReceivedPhase::Finished { hold: hold @ Some(_), .. } => {

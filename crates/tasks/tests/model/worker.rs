@@ -1,0 +1,347 @@
+//! The worker among submitters who lie.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pilot_identity::{Countersigned, Digest, NodeId, Timestamp};
+use pilot_proto::TaskId;
+use pilot_proto::tasks::{Cancel, Offer, TaskAnswer, TaskRefusal, TaskRequest, TaskResult};
+use pilot_proto::text::Text;
+use pilot_tasks::{
+    OfferFacts, OutgoingKey, ReceivedPhase, ReceivedTask, TaskState, Work, WorkOutcome, Worker,
+    WorkerLimits, WorkerOutput,
+};
+use proptest::prelude::*;
+
+use crate::world::{Watch, at, attempt, id, key, node, number, peer, refusal};
+
+const LIMITS: WorkerLimits = WorkerLimits { in_all: 3, per_submitter: 2 };
+
+#[derive(Debug, Clone)]
+enum Step {
+    Offer { number: u8, from: usize, attempt: u32, content: u8, may: bool, ms: Option<u64> },
+    Cancel { number: u8, from: usize, attempt: u32, grace: u64 },
+    Accept { from: Option<usize> },
+    Progress { number: u8 },
+    Finish { number: u8, outcome: WorkOutcome, body: u8 },
+    Decline { number: u8 },
+    Ready { peer: usize, max: usize },
+    Answer { which: usize, from: usize, refusal: Option<TaskRefusal> },
+    Receipt { which: usize, from: usize, of: usize, signer: usize },
+    Fail { peer: usize },
+    Trust { peer: usize, lost: bool },
+    Wait { seconds: u64 },
+    Crash,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let done = prop_oneof![Just(WorkOutcome::Succeeded), Just(WorkOutcome::Failed)];
+    let ms = prop::option::weighted(0.3, prop_oneof![0..60_000_u64, Just(u64::MAX)]);
+    prop_oneof![
+        8 => (number(), peer(), attempt(), 0..2_u8, prop::bool::weighted(0.9), ms).prop_map(
+            |(number, from, attempt, content, may, ms)| {
+                Step::Offer { number, from, attempt, content, may, ms }
+            }
+        ),
+        3 => (number(), peer(), attempt(), prop_oneof![0..9_000_u64, Just(u64::MAX)]).prop_map(
+            |(number, from, attempt, grace)| Step::Cancel { number, from, attempt, grace }
+        ),
+        5 => prop::option::weighted(0.3, peer()).prop_map(|from| Step::Accept { from }),
+        3 => number().prop_map(|number| Step::Progress { number }),
+        4 => (number(), done, 0..2_u8)
+            .prop_map(|(number, outcome, body)| Step::Finish { number, outcome, body }),
+        1 => number().prop_map(|number| Step::Decline { number }),
+        5 => (peer(), 0..4_usize).prop_map(|(peer, max)| Step::Ready { peer, max }),
+        2 => (0..8_usize, peer(), prop::option::of(refusal()))
+            .prop_map(|(which, from, refusal)| Step::Answer { which, from, refusal }),
+        6 => (0..8_usize, peer(), 0..8_usize, peer())
+            .prop_map(|(which, from, of, signer)| Step::Receipt { which, from, of, signer }),
+        2 => peer().prop_map(|peer| Step::Fail { peer }),
+        1 => (peer(), any::<bool>()).prop_map(|(peer, lost)| Step::Trust { peer, lost }),
+        2 => (0..40_u64).prop_map(|seconds| Step::Wait { seconds }),
+        2 => Just(Step::Crash),
+    ]
+}
+
+#[derive(Debug)]
+struct Model {
+    machine: Worker,
+    disk: BTreeMap<TaskId, ReceivedTask>,
+    in_flight: Vec<(NodeId, OutgoingKey)>,
+    /// Every result that was ever sent.
+    results: Vec<TaskResult>,
+    /// Tasks whose submitter signed for the result.
+    confirmed: BTreeSet<TaskId>,
+    handed_out: BTreeSet<TaskId>,
+    watch: Watch,
+    now: u64,
+}
+
+impl Model {
+    fn new() -> Self {
+        Self {
+            machine: Worker::new(key(0), LIMITS),
+            disk: BTreeMap::new(),
+            in_flight: Vec::new(),
+            results: Vec::new(),
+            confirmed: BTreeSet::new(),
+            handed_out: BTreeSet::new(),
+            watch: Watch::default(),
+            now: 0,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        at(self.now)
+    }
+
+    fn load(&mut self, number: u8) -> TaskId {
+        let id = id(number);
+        if !self.machine.knows(&id)
+            && let Some(record) = self.disk.get(&id)
+        {
+            self.machine.restore(record.clone());
+        }
+        id
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                WorkerOutput::Persist { record, result_body } => {
+                    let (id, revision) = (record.terms.id, record.revision);
+                    if let Some(body) = result_body {
+                        assert_eq!(record.ending().unwrap().digest, Digest::of(&body));
+                    }
+                    self.watch.see(id, revision, record.state());
+                    self.disk.insert(id, *record);
+                    self.machine.handle_persisted(&id, revision);
+                }
+                WorkerOutput::Send { to, requests } => {
+                    for request in requests {
+                        let key = request.key;
+                        let record = &self.disk[&key.id];
+                        assert_eq!((record.peer, record.revision), (to, key.revision));
+                        self.in_flight.push((to, key));
+                        if let TaskRequest::Result(result) =
+                            request.into_request(bytes::Bytes::new())
+                        {
+                            self.results.push(result);
+                        }
+                    }
+                }
+                WorkerOutput::ForgetBody(id) => {
+                    assert!(self.confirmed.contains(&id), "forgotten without a receipt");
+                    assert!(self.disk[&id].is_closed());
+                }
+                WorkerOutput::Changed { id, revision } => {
+                    assert!(self.disk[&id].revision >= revision, "told before it was on disk");
+                }
+                WorkerOutput::Owed { .. } | WorkerOutput::Ready => {}
+            }
+        }
+        let queued = |task: &&ReceivedTask| task.state() == TaskState::Queued;
+        assert_eq!(self.machine.queued(), self.machine.tasks().filter(queued).count());
+        assert!(self.machine.len() <= LIMITS.in_all, "more than the limit");
+        for task in self.machine.tasks() {
+            assert_eq!(Some(task), self.disk.get(&task.terms.id), "memory and disk differ");
+            assert!(!task.is_settled(), "a settled task stays in memory");
+        }
+    }
+
+    fn apply(&mut self, step: Step) {
+        let now = self.now();
+        match step {
+            Step::Offer { number, from, attempt, content, may, ms } => {
+                self.offer(number, from, attempt, content, may, ms);
+            }
+            Step::Cancel { number, from, attempt, grace } => {
+                self.cancel(number, from, attempt, grace);
+            }
+            Step::Accept { from } => self.accept(from),
+            Step::Progress { number } => {
+                let id = self.load(number);
+                let _told = self.machine.progress(&id, Some(5), Some("n"), now);
+            }
+            Step::Finish { number, outcome, body } => self.finish(number, outcome, body),
+            Step::Decline { number } => {
+                let id = self.load(number);
+                let _told = self.machine.decline(&id, "no", now);
+            }
+            Step::Ready { peer, max } => {
+                self.machine.handle_link_ready(node(peer), max, u64::MAX, now);
+            }
+            Step::Answer { which, from, refusal } => {
+                let answer = refusal.map_or(TaskAnswer::Updated, TaskAnswer::Refused);
+                self.answer(which, from, &answer);
+            }
+            Step::Receipt { which, from, of, signer } => {
+                if let Some(result) = self.results.get(of) {
+                    let receipt = result.receipt.clone().countersign(&key(signer));
+                    self.confirm(which, from, receipt);
+                }
+            }
+            Step::Fail { peer } => {
+                let failed: Vec<OutgoingKey> = self
+                    .in_flight
+                    .extract_if(.., |(to, _)| *to == node(peer))
+                    .map(|(_, key)| key)
+                    .collect();
+                self.machine.handle_link_failed(node(peer), &failed);
+            }
+            Step::Trust { peer, lost: true } => self.machine.handle_trust_lost(node(peer), now),
+            Step::Trust { peer, lost: false } => self.machine.handle_trust_changed(node(peer)),
+            Step::Wait { seconds } => {
+                self.now += seconds;
+                self.machine.handle_timeout(self.now());
+                assert!(self.machine.next_deadline().is_none_or(|due| due > self.now()));
+            }
+            Step::Crash => {
+                self.machine = Worker::new(key(0), LIMITS);
+                self.in_flight.clear();
+                for record in self.disk.values().filter(|record| !record.is_settled()) {
+                    self.machine.restore(record.clone());
+                }
+            }
+        }
+        self.drain();
+    }
+
+    fn offer(
+        &mut self,
+        number: u8,
+        from: usize,
+        attempt: u32,
+        content: u8,
+        may: bool,
+        ms: Option<u64>,
+    ) {
+        let before = self.disk.get(&id(number)).cloned();
+        // A full worker holds no settled task that was only looked up.
+        let id = self.load(number);
+        let offer = Offer {
+            id,
+            attempt,
+            priority: i16::from(content),
+            deadline_ms: ms,
+            queue_timeout_ms: ms,
+            run_timeout_ms: ms,
+            body: vec![content].into(),
+        };
+        let facts = OfferFacts { digest: Digest::of(&[content]), len: 1, summary: String::new() };
+        let now = self.now();
+        let verdict = self.machine.handle_offer(node(from), &offer, &facts, may, now);
+        self.drain();
+        let after = self.disk.get(&id);
+        if verdict.answer == TaskAnswer::Offered {
+            let after = after.expect("on disk before it is confirmed");
+            assert_eq!((after.peer, after.terms.attempt), (node(from), attempt));
+            assert_eq!(verdict.keep_body, before.is_none());
+        } else {
+            assert_eq!(after, before.as_ref());
+        }
+    }
+
+    fn cancel(&mut self, number: u8, from: usize, attempt: u32, grace_ms: u64) {
+        let before = self.disk.get(&id(number)).cloned();
+        let id = self.load(number);
+        let cancel = Cancel { id, attempt, grace_ms, reason: Text::clipped("r") };
+        let answer = self.machine.handle_cancel(node(from), &cancel, self.now());
+        self.drain();
+        let after = self.disk.get(&id);
+        if answer == TaskAnswer::Cancelling {
+            let after = after.expect("on disk before it is confirmed");
+            assert_eq!((after.peer, after.terms.attempt), (node(from), attempt));
+            assert!(after.ending().is_some() || after.cancel.is_some());
+        } else {
+            assert_eq!(after, before.as_ref());
+        }
+    }
+
+    fn accept(&mut self, from: Option<usize>) {
+        let now = self.now();
+        let Some(id) = self.machine.accept(from.map(node), "me", now) else { return };
+        self.drain();
+        assert!(self.handed_out.insert(id), "handed out twice");
+        let task = &self.disk[&id];
+        assert_eq!(task.accepted_at(), Some(now));
+        assert!(from.is_none_or(|from| task.peer == node(from)));
+    }
+
+    fn finish(&mut self, number: u8, outcome: WorkOutcome, body: u8) {
+        let id = self.load(number);
+        let digest = Digest::of(&[body]);
+        let work = Work { outcome, digest, len: 1, reason: String::new() };
+        let finished = self.machine.finish(&id, &work, self.now());
+        self.drain();
+        if finished.is_ok() {
+            let ending = self.disk[&id].ending().expect("on disk before it is told").clone();
+            assert_eq!((ending.outcome, ending.digest), (outcome.into(), digest));
+        }
+    }
+
+    fn answer(&mut self, which: usize, from: usize, answer: &TaskAnswer) {
+        let Some((to, key)) = self.in_flight.get(which).copied() else { return };
+        let before = self.disk.get(&key.id).cloned();
+        self.machine.handle_answer(node(from), &key, answer, self.now());
+        self.drain();
+        if node(from) == to {
+            self.in_flight.retain(|(_, flying)| *flying != key);
+        } else {
+            assert_eq!(self.disk.get(&key.id), before.as_ref(), "a stranger's answer counted");
+        }
+    }
+
+    /// Answers a request with this receipt, which may be of anything.
+    fn confirm(&mut self, which: usize, from: usize, receipt: Countersigned) {
+        if let Ok(statement) = receipt.verify()
+            && let Some((_, key)) = self.in_flight.get(which)
+            && statement.task == key.id.uuid()
+        {
+            self.confirmed.insert(key.id);
+        }
+        self.answer(which, from, &TaskAnswer::Receipt(Box::new(receipt)));
+    }
+
+    /// Honest submitters and worker processes bring everything to its end.
+    fn settle(&mut self) {
+        for number in 0..4 {
+            self.apply(Step::Accept { from: None });
+            self.finish(number, WorkOutcome::Succeeded, 0);
+        }
+        for number in 0..4 {
+            self.finish(number, WorkOutcome::Succeeded, 0);
+        }
+        self.apply(Step::Crash);
+        for peer in [1, 2] {
+            self.apply(Step::Ready { peer, max: 10 });
+        }
+        for (to, key) in self.in_flight.clone() {
+            let result = self.results.iter().rev().find(|result| result.id == key.id).unwrap();
+            let from = if to == node(1) { 1 } else { 2 };
+            let receipt = result.receipt.clone().countersign(&crate::world::key(from));
+            self.confirm(0, from, receipt);
+        }
+        let held = |task: &ReceivedTask| {
+            matches!(task.phase, ReceivedPhase::Finished { hold: Some(_), .. })
+        };
+        assert!(self.disk.values().all(|task| task.is_closed() || held(task)));
+        assert!(self.machine.is_empty(), "{:#?}", self.machine);
+        assert_eq!(self.machine.peers_owed().count(), 0);
+        assert_eq!(self.machine.next_deadline(), None);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_received_task_ends_once_whatever_its_peers_say(
+        steps in prop::collection::vec(step(), 1..80)
+    ) {
+        let mut model = Model::new();
+
+        steps.into_iter().for_each(|step| model.apply(step));
+
+        model.settle();
+    }
+}
