@@ -1,1 +1,18 @@
-//! Placeholder.
+//! Real programs for tests, the demonstration and the benchmarks.
+//!
+//! A [`Team`] is a rendezvous and some nodes, each a process of its own with
+//! a folder of its own, all on loopback. Dropping a part kills its process.
+//! Nothing here waits by the clock alone: every wait is for a line that a
+//! program prints, or for a command to end, with a deadline.
+
+mod node;
+mod process;
+mod programs;
+mod rendezvous;
+mod team;
+
+pub use node::{Node, NodeOptions, Reply};
+pub use process::Process;
+pub use programs::Programs;
+pub use rendezvous::Rendezvous;
+pub use team::{Team, eventually};

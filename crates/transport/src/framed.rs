@@ -8,6 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::connection::CloseReason;
+
 /// Frames up to this size are read without asking the budget.
 const FREE_FRAME: usize = 64 * 1024;
 
@@ -28,7 +30,7 @@ pub struct Framed {
 pub enum FramedError {
     /// The connection under the stream is gone.
     #[error("the connection is gone")]
-    Connection(#[source] quinn::ConnectionError),
+    Connection(#[from] CloseReason),
     /// The peer reset or stopped the stream.
     #[error("the peer ended the stream: {}", pilot_proto::close::meaning(*.code))]
     Stopped {
@@ -218,7 +220,7 @@ impl From<WriteError> for FramedError {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Stopped(code) => stopped(code),
-            WriteError::ConnectionLost(error) => Self::Connection(error),
+            WriteError::ConnectionLost(error) => Self::Connection(error.into()),
             WriteError::ClosedStream | WriteError::ZeroRttRejected => Self::Closed,
         }
     }
@@ -228,7 +230,7 @@ impl From<ReadError> for FramedError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Reset(code) => stopped(code),
-            ReadError::ConnectionLost(error) => Self::Connection(error),
+            ReadError::ConnectionLost(error) => Self::Connection(error.into()),
             ReadError::ClosedStream
             | ReadError::IllegalOrderedRead
             | ReadError::ZeroRttRejected => Self::Closed,

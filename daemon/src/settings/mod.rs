@@ -6,7 +6,6 @@
 
 mod layer;
 mod log_filter;
-mod registry_addr;
 
 use std::ffi::OsString;
 use std::io;
@@ -18,7 +17,7 @@ use pilot_proto::{NodeName, Tags};
 
 pub use layer::{Layer, LogFormat, LogFormatError, VARIABLES};
 pub use log_filter::{LogFilter, LogFilterError};
-pub use registry_addr::{HostPort, HostPortError, RegistryAddr, RegistryAddrError};
+pub use pilot_overlay::{HostPort, HostPortError, RegistryAddr, RegistryAddrError};
 
 use crate::home::{CONFIG_NAME, SOCKET_NAME};
 

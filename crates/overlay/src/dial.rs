@@ -1,0 +1,198 @@
+//! Finding or opening a session with a peer.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use pilot_identity::NodeId;
+use pilot_proto::control::{ControlAnswer, ControlRequest, Hello};
+use pilot_proto::frame::MAX_SMALL_FRAME;
+use pilot_proto::{MINOR_VERSION, Service, close};
+use pilot_transport::{Alpn, CloseReason, ConnectError, Connection, Priority};
+use pilot_transport::{Framed, FramedError};
+use tokio::time::timeout;
+
+use crate::backoff::{Backoff, chance};
+use crate::host::LinkEvent;
+use crate::overlay::Inner;
+use crate::peer::Peer;
+use crate::session::Session;
+
+/// How long one try to reach a peer may take, handshake and hello together.
+///
+/// Three of QUIC's first retransmissions (1 s apart at first) fit in.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// First and longest pause between tries.
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+
+/// Why there is no session with a peer.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// This node does not trust the peer, or is not trusted by it.
+    #[error("trust is not mutual")]
+    NotTrusted,
+    /// The peer refused: it does not hold this node's grant, or took its own back.
+    #[error("the peer says that trust is not mutual")]
+    NotTrustedThere,
+    /// Nobody has said where it is.
+    #[error("no endpoint of the peer is known")]
+    NoEndpoint,
+    /// None of its endpoints answers.
+    #[error("the peer does not answer at any known endpoint")]
+    Unreachable(#[source] Option<ConnectError>),
+    /// Somebody answers there with another key.
+    #[error("another key answers at the peer's endpoint")]
+    WrongKey,
+    /// It speaks another version of the protocol.
+    #[error("the peer speaks another version of the protocol")]
+    Version,
+    /// It broke off during the hello.
+    #[error("the peer broke off the hello")]
+    Hello(#[source] FramedError),
+    /// This node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+impl Inner {
+    /// The session in use, or a new one; one try.
+    pub(crate) async fn session(self: &Arc<Self>, id: NodeId) -> Result<Session, DialError> {
+        let peer = self.peer(id);
+        if !self.host.admits(&id) {
+            return Err(DialError::NotTrusted);
+        }
+        if let Some(session) = peer.session() {
+            return Ok(session);
+        }
+        let _turn = peer.dialling.lock().await;
+        timeout(DIAL_TIMEOUT, self.dial(id, &peer))
+            .await
+            .unwrap_or(Err(DialError::Unreachable(None)))
+    }
+
+    /// Dials until it succeeds or fails, starting over with each new card.
+    async fn dial(self: &Arc<Self>, id: NodeId, peer: &Arc<Peer>) -> Result<Session, DialError> {
+        let mut news = peer.news();
+        loop {
+            news.mark_unchanged();
+            if let Some(session) = peer.session() {
+                return Ok(session);
+            }
+            let card = peer.card();
+            let endpoints = card.endpoints.as_slice();
+            if endpoints.is_empty() {
+                return Err(DialError::NoEndpoint);
+            }
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(DialError::Stopping),
+                dialled = self.greet(id, endpoints) => {
+                    return match dialled {
+                        Ok(session) => Ok(self.install(&session)),
+                        Err(error) => {
+                            if matches!(error, DialError::NotTrustedThere) {
+                                self.host.link(id, LinkEvent::NotTrusted);
+                            }
+                            Err(error)
+                        }
+                    };
+                }
+                _ = news.changed() => {}
+            }
+        }
+    }
+
+    /// Connects and says hello.
+    async fn greet(
+        &self,
+        id: NodeId,
+        endpoints: &[std::net::SocketAddr],
+    ) -> Result<Session, DialError> {
+        let connection = self.endpoint.connect_any(id, endpoints, Alpn::Peer).await.map_err(
+            |error| match error {
+                ConnectError::WrongKey { .. } => DialError::WrongKey,
+                ConnectError::VersionMismatch => DialError::Version,
+                ConnectError::Refused { code, .. } if code == close::NOT_TRUSTED => {
+                    DialError::NotTrustedThere
+                }
+                other @ (ConnectError::Unreachable
+                | ConnectError::TimedOut
+                | ConnectError::Refused { .. }
+                | ConnectError::Busy
+                | ConnectError::Handshake(_)
+                | ConnectError::Closed
+                | ConnectError::Local(_)) => DialError::Unreachable(Some(other)),
+            },
+        )?;
+        let connection = Arc::new(connection);
+        match self.hello(&connection).await {
+            Ok(hello) => Ok(Session::new(connection, hello.boot, true)),
+            Err(error) if connection.is_closed() => match connection.closed().await {
+                CloseReason::PeerClosed { code, .. } if code == close::NOT_TRUSTED => {
+                    Err(DialError::NotTrustedThere)
+                }
+                CloseReason::LocallyClosed
+                | CloseReason::PeerClosed { .. }
+                | CloseReason::TimedOut
+                | CloseReason::Reset
+                | CloseReason::Other(_) => Err(DialError::Hello(error)),
+            },
+            Err(error) => Err(DialError::Hello(error)),
+        }
+    }
+
+    async fn hello(&self, connection: &Connection) -> Result<Hello, FramedError> {
+        let (send, recv) = connection.open_bi(Priority::Control).await?;
+        let mut framed = Framed { send, recv };
+        framed.send.write_all(&Service::Control.number().to_be_bytes()).await?;
+        framed.send(&ControlRequest::Hello(self.own_hello()), MAX_SMALL_FRAME).await?;
+        framed.finish()?;
+        match framed.expect(MAX_SMALL_FRAME).await? {
+            ControlAnswer::Hello(hello) => Ok(hello),
+            ControlAnswer::GrantStored | ControlAnswer::GrantRefused => Err(FramedError::Ended),
+        }
+    }
+
+    pub(crate) const fn own_hello(&self) -> Hello {
+        Hello { minor: MINOR_VERSION, boot: self.boot, capabilities: 0 }
+    }
+
+    /// Waits until there is a session, trying again and again: 0.2 s doubling
+    /// to 30 s apart, and at once when something new is known of the peer.
+    pub(crate) async fn connected(self: &Arc<Self>, id: NodeId) -> Result<Session, DialError> {
+        let peer = self.peer(id);
+        let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+        let mut news = peer.news();
+        loop {
+            news.mark_unchanged();
+            match self.session(id).await {
+                Ok(session) => return Ok(session),
+                Err(error @ (DialError::NotTrusted | DialError::Stopping)) => return Err(error),
+                Err(error) => {
+                    tracing::debug!(peer = %id.short(), %error, "peer not reached");
+                }
+            }
+            let pause = backoff.pause(chance());
+            tokio::select! {
+                () = self.stop.cancelled() => return Err(DialError::Stopping),
+                () = tokio::time::sleep(pause) => {}
+                _ = news.changed() => backoff.reset(),
+            }
+        }
+    }
+
+    /// Keeps trying in the background until there is a session again.
+    pub(crate) fn keep_trying(self: &Arc<Self>, id: NodeId) {
+        let peer = self.peer(id);
+        if !peer.want() {
+            return;
+        }
+        let inner = Arc::clone(self);
+        self.tasks.spawn(async move {
+            if let Err(error) = inner.connected(id).await {
+                tracing::debug!(peer = %id.short(), %error, "gave up reaching a peer");
+            }
+            peer.unwant();
+        });
+    }
+}

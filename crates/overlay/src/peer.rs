@@ -1,0 +1,130 @@
+//! What is held of one peer: its card, and the session that is in use.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pilot_identity::NodeId;
+use tokio::sync::watch;
+
+use crate::book::Card;
+use crate::duplicates::{Verdict, settle};
+use crate::session::Session;
+
+/// One peer, from the first time somebody asked for it.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    state: Mutex<State>,
+    /// Held by whoever dials, so that only one does.
+    pub(crate) dialling: tokio::sync::Mutex<()>,
+    /// Grows when the card or the session changes.
+    news: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    card: Card,
+    session: Option<Session>,
+    /// Somebody keeps trying to reach it.
+    wanted: bool,
+}
+
+/// What a new session did to the one before it.
+#[derive(Debug)]
+pub(crate) enum Installed {
+    /// There was none.
+    First,
+    /// The new one is in use; this one is dead.
+    Buried(Session),
+    /// This one (old or new) may finish its streams and goes.
+    Retired(Session),
+}
+
+impl Peer {
+    pub(crate) fn new(card: Card) -> Self {
+        Self {
+            state: Mutex::new(State { card, ..State::default() }),
+            dialling: tokio::sync::Mutex::new(()),
+            news: watch::Sender::new(0),
+        }
+    }
+
+    /// The state; a panic elsewhere cannot leave it half-written, since every
+    /// change below is one assignment.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn card(&self) -> Card {
+        self.lock().card.clone()
+    }
+
+    /// The session, if there is one that has not been closed.
+    pub(crate) fn session(&self) -> Option<Session> {
+        self.lock().session.clone().filter(|session| !session.connection().is_closed())
+    }
+
+    pub(crate) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// Takes a new card; gives the session that it shows to be dead.
+    pub(crate) fn update(&self, card: Card) -> Option<Session> {
+        let dead = {
+            let mut state = self.lock();
+            let restarted =
+                |session: &mut Session| card.boot.is_some_and(|boot| boot != session.boot());
+            let dead = state.session.take_if(restarted);
+            state.card = card;
+            dead
+        };
+        self.tell();
+        dead
+    }
+
+    pub(crate) fn install(&self, new: &Session, me: &NodeId) -> Installed {
+        let installed = {
+            let mut state = self.lock();
+            let old = state.session.take().filter(|old| !old.connection().is_closed());
+            let (kept, installed) = match old {
+                None => (new.clone(), Installed::First),
+                Some(old) => match settle(old.facts(), new.facts(), me, &new.peer()) {
+                    Verdict::OldIsDead => (new.clone(), Installed::Buried(old)),
+                    Verdict::UseNew => (new.clone(), Installed::Retired(old)),
+                    Verdict::UseOld => (old, Installed::Retired(new.clone())),
+                },
+            };
+            state.session = Some(kept);
+            installed
+        };
+        self.tell();
+        installed
+    }
+
+    /// Forgets `session`; true if it was the one in use.
+    pub(crate) fn remove(&self, session: &Session) -> bool {
+        let was_used = self.lock().session.take_if(|used| used.is_same(session)).is_some();
+        if was_used {
+            self.tell();
+        }
+        was_used
+    }
+
+    /// Takes the session out, to close it.
+    pub(crate) fn take_session(&self) -> Option<Session> {
+        let session = self.lock().session.take();
+        self.tell();
+        session
+    }
+
+    /// Marks that somebody keeps trying to reach it; false if somebody did already.
+    pub(crate) fn want(&self) -> bool {
+        !std::mem::replace(&mut self.lock().wanted, true)
+    }
+
+    pub(crate) fn unwant(&self) {
+        self.lock().wanted = false;
+    }
+
+    fn tell(&self) {
+        self.news.send_modify(|version| *version = version.wrapping_add(1));
+    }
+}

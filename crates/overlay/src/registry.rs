@@ -1,0 +1,301 @@
+//! The line to the rendezvous: kept up, re-registered by itself, asked over.
+
+use core::time::Duration;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pilot_identity::{NodeId, Timestamp};
+use pilot_proto::close;
+use pilot_proto::frame::MAX_SMALL_FRAME;
+use pilot_proto::registry::{Answer, Push, Refusal, Register, Registered, Request};
+use pilot_transport::{Alpn, CloseReason, ConnectError, Connection, Expect, Priority};
+use pilot_transport::{Framed, FramedError};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::backoff::{Backoff, chance};
+use crate::book::Card;
+use crate::host::RegistryEvent;
+use crate::overlay::Inner;
+use crate::registry_addr::RegistryAddr;
+
+/// How long the rendezvous may take to answer anything.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// First and longest pause before the line is tried again. Nodes must be
+/// back within 5 s of the return of their rendezvous.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Pause after another daemon with the same key took the line over.
+const REPLACED_PAUSE: Duration = Duration::from_secs(10);
+
+/// Why the rendezvous did not do something.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RegistryError {
+    /// No rendezvous is configured.
+    #[error("no rendezvous is configured")]
+    NotConfigured,
+    /// There is no line to it at the moment.
+    #[error("the rendezvous is not reachable")]
+    NotConnected,
+    /// It did not answer in time.
+    #[error("the rendezvous did not answer in time")]
+    TimedOut,
+    /// The line broke during the exchange.
+    #[error("the line to the rendezvous broke")]
+    Line(#[from] FramedError),
+    /// It refused.
+    #[error("the rendezvous refused: {}", .0.message.as_str())]
+    Refused(Refusal),
+    /// It answered something else than was asked.
+    #[error("the rendezvous answered something else than was asked")]
+    Confused,
+}
+
+/// How the line stands, for `status`.
+#[derive(Debug, Clone, Default)]
+pub struct RegistryStatus {
+    /// What the rendezvous said last when this node registered.
+    pub registered: Option<Registered>,
+    /// Its key.
+    pub key: Option<NodeId>,
+    /// Since when the line is as it is.
+    pub since: Option<Timestamp>,
+    /// Whether it is up.
+    pub connected: bool,
+    /// Why it is not.
+    pub last_error: Option<String>,
+}
+
+/// The line to one rendezvous.
+#[derive(Debug)]
+pub struct RegistryClient {
+    addr: RegistryAddr,
+    register: Register,
+    line: watch::Sender<Option<Arc<Connection>>>,
+    status: Mutex<RegistryStatus>,
+}
+
+/// Why the line is down.
+#[derive(Debug, thiserror::Error)]
+enum LineError {
+    #[error("cannot look up {0}")]
+    Lookup(String, #[source] std::io::Error),
+    #[error("{0} has no address")]
+    NoAddress(String),
+    #[error("it does not answer")]
+    Silent,
+    #[error(
+        "its key is not the pinned one; if it was moved on purpose, give host:port#fingerprint"
+    )]
+    WrongKey,
+    #[error("cannot connect: {0}")]
+    Connect(#[source] ConnectError),
+    #[error("{0}")]
+    Exchange(#[from] RegistryError),
+    #[error("{0}")]
+    Closed(String, bool),
+}
+
+impl RegistryClient {
+    pub(crate) fn new(addr: RegistryAddr, pinned: Option<NodeId>, register: Register) -> Self {
+        let status = RegistryStatus { key: pinned, ..RegistryStatus::default() };
+        Self { addr, register, line: watch::Sender::new(None), status: Mutex::new(status) }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn addr(&self) -> &RegistryAddr {
+        &self.addr
+    }
+
+    /// How the line stands.
+    #[must_use]
+    pub fn status(&self) -> RegistryStatus {
+        self.lock().clone()
+    }
+
+    /// Asks one thing; at most 5 s.
+    ///
+    /// Cancel safe for the caller; the rendezvous may have done it.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError`]; a refusal is [`RegistryError::Refused`].
+    pub async fn ask(&self, request: &Request) -> Result<Answer, RegistryError> {
+        let line = self.line.borrow().clone().ok_or(RegistryError::NotConnected)?;
+        ask_on(&line, request).await
+    }
+
+    /// Waits until the line is up, or `patience` is over; true if it is up.
+    pub async fn up(&self, patience: Duration) -> bool {
+        let mut line = self.line.subscribe();
+        timeout(patience, line.wait_for(Option::is_some)).await.is_ok_and(|waited| waited.is_ok())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, RegistryStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the line up until the node stops.
+    pub(crate) async fn run(self: Arc<Self>, inner: Arc<Inner>) {
+        let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+        loop {
+            let ended = tokio::select! {
+                () = inner.stop.cancelled() => return,
+                ended = self.hold(&inner, &mut backoff) => ended,
+            };
+            let was_up = self.line.send_replace(None).is_some();
+            let replaced = matches!(ended, LineError::Closed(_, true));
+            {
+                let mut status = self.lock();
+                if was_up || status.since.is_none() {
+                    status.since = Some(now());
+                }
+                status.connected = false;
+                status.last_error = Some(ended.to_string());
+            }
+            if was_up {
+                tracing::warn!(rendezvous = %self.addr.at, error = %ended, "rendezvous lost");
+                Arc::clone(&inner.host).registry(RegistryEvent::Lost).await;
+            } else {
+                tracing::debug!(rendezvous = %self.addr.at, error = %ended, "rendezvous not reached");
+            }
+            let pause = if replaced { REPLACED_PAUSE } else { backoff.pause(chance()) };
+            tokio::select! {
+                () = inner.stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Connects, registers, and takes pushes until the line breaks.
+    async fn hold(&self, inner: &Arc<Inner>, backoff: &mut Backoff) -> LineError {
+        let held = async {
+            let line = Arc::new(self.connect(inner).await?);
+            let Answer::Registered(registered) =
+                ask_on(&line, &Request::Register(self.register.clone())).await?
+            else {
+                return Err(RegistryError::Confused.into());
+            };
+            backoff.reset();
+            tracing::info!(rendezvous = %self.addr.at, address = %registered.address, "registered");
+            *self.lock() = RegistryStatus {
+                registered: Some(registered.clone()),
+                key: Some(line.peer()),
+                since: Some(now()),
+                connected: true,
+                last_error: None,
+            };
+            self.line.send_replace(Some(Arc::clone(&line)));
+            let event = RegistryEvent::Connected { key: line.peer(), registered };
+            Arc::clone(&inner.host).registry(event).await;
+            let broken = self.take_pushes(inner, &line).await;
+            Err::<(), _>(match line.close_reason() {
+                Some(reason) => closed(&reason),
+                None => {
+                    line.close(close::PROTOCOL, "pushes broke off");
+                    LineError::Exchange(broken.into())
+                }
+            })
+        };
+        match held.await {
+            Ok(()) => LineError::Silent,
+            Err(error) => error,
+        }
+    }
+
+    async fn connect(&self, inner: &Inner) -> Result<Connection, LineError> {
+        let place = self.addr.at.to_string();
+        let found = tokio::net::lookup_host((self.addr.at.host(), self.addr.at.port())).await;
+        let found: Vec<SocketAddr> =
+            found.map_err(|error| LineError::Lookup(place.clone(), error))?.collect();
+        let pinned = self.lock().key;
+        let mut last = LineError::NoAddress(place);
+        for addr in found {
+            let expect = match (pinned, self.addr.fingerprint) {
+                // A fingerprint given by the operator outranks the pin.
+                (Some(key), None) => Expect::Key(key),
+                (_, Some(_)) | (None, None) => Expect::Any,
+            };
+            last =
+                match timeout(ANSWER_TIMEOUT, inner.endpoint.connect(expect, addr, Alpn::Registry))
+                    .await
+                {
+                    Ok(Ok(line)) => {
+                        let wanted = self.addr.fingerprint;
+                        if wanted.is_none_or(|wanted| line.peer().fingerprint() == wanted) {
+                            return Ok(line);
+                        }
+                        line.close(close::NOT_TRUSTED, "not the pinned key");
+                        LineError::WrongKey
+                    }
+                    Ok(Err(ConnectError::WrongKey { .. })) => LineError::WrongKey,
+                    Ok(Err(error)) => LineError::Connect(error),
+                    Err(_) => LineError::Silent,
+                };
+        }
+        Err(last)
+    }
+
+    async fn take_pushes(&self, inner: &Arc<Inner>, line: &Connection) -> FramedError {
+        let pushes = async {
+            let (send, recv) = line.open_bi(Priority::Control).await?;
+            let mut framed = Framed { send, recv };
+            framed.send(&Request::Watch, MAX_SMALL_FRAME).await?;
+            framed.finish()?;
+            while let Some(push) = framed.next::<Push>(MAX_SMALL_FRAME).await? {
+                note(inner, &push);
+                Arc::clone(&inner.host).registry(RegistryEvent::Push(push)).await;
+            }
+            Ok(())
+        };
+        pushes.await.err().unwrap_or(FramedError::Ended)
+    }
+}
+
+/// Keeps the cards of peers as the rendezvous tells of them.
+fn note(inner: &Arc<Inner>, push: &Push) {
+    if let Push::Peer(record) = push {
+        inner.learn(record.id, Card::from(record.clone()));
+    }
+}
+
+fn closed(reason: &CloseReason) -> LineError {
+    match reason {
+        CloseReason::PeerClosed { code, reason } if *code == close::REPLACED => {
+            let text = format!("another daemon with the same key registered ({reason})");
+            LineError::Closed(text, true)
+        }
+        CloseReason::PeerClosed { code, .. } => {
+            LineError::Closed(close::meaning(*code).to_owned(), false)
+        }
+        CloseReason::TimedOut => LineError::Closed("it went silent".to_owned(), false),
+        CloseReason::Reset => LineError::Closed("it restarted".to_owned(), false),
+        CloseReason::LocallyClosed | CloseReason::Other(_) => {
+            LineError::Closed("the line was closed".to_owned(), false)
+        }
+    }
+}
+
+async fn ask_on(line: &Connection, request: &Request) -> Result<Answer, RegistryError> {
+    let exchange = async {
+        let (send, recv) = line.open_bi(Priority::Control).await?;
+        let mut framed = Framed { send, recv };
+        framed.send(request, MAX_SMALL_FRAME).await?;
+        framed.finish()?;
+        framed.expect(MAX_SMALL_FRAME).await
+    };
+    match timeout(ANSWER_TIMEOUT, exchange).await {
+        Ok(Ok(Answer::Refused(refusal))) => Err(RegistryError::Refused(refusal)),
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(RegistryError::TimedOut),
+    }
+}
+
+fn now() -> Timestamp {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let millis = since_epoch.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    Timestamp::from_millis(millis)
+}

@@ -1,0 +1,21 @@
+//! The local API: HTTP and JSON on the unix socket of the home folder.
+//!
+//! A handler turns a request into one call of a service and its answer into a
+//! view; it decides nothing. Only processes of the daemon's own user, and
+//! root, are served.
+
+mod extract;
+mod failure;
+mod identity;
+mod listener;
+mod openapi;
+mod peers;
+mod server;
+mod status;
+mod submitted;
+mod task_views;
+mod tasks;
+mod trust;
+mod worker;
+
+pub(crate) use server::Server;

@@ -1,0 +1,49 @@
+//! The OpenAPI document, made from the handlers and the types themselves.
+
+use axum::Json;
+use pilot_local_api::errors::ErrorBody;
+use utoipa::OpenApi;
+
+use super::{identity, peers, status, submitted, tasks, trust, worker};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Pilot local API",
+        description = "HTTP and JSON on the unix socket of a pilot-daemon, for programs of the \
+                       same user. Every failure is an ErrorBody with the status of its code."
+    ),
+    paths(
+        identity::whoami,
+        status::status,
+        peers::peers,
+        peers::resolve,
+        peers::ping,
+        trust::trust,
+        trust::list,
+        trust::pending,
+        trust::show,
+        trust::check,
+        trust::untrust,
+        tasks::list,
+        tasks::get,
+        tasks::wait,
+        tasks::watch,
+        submitted::submit,
+        submitted::cancel,
+        submitted::result,
+        worker::accept,
+        worker::results,
+        worker::progress,
+        worker::decline,
+        worker::fail,
+        worker::attachment_bytes,
+    ),
+    components(schemas(ErrorBody))
+)]
+struct Document;
+
+/// The document.
+pub(crate) async fn document() -> Json<utoipa::openapi::OpenApi> {
+    Json(Document::openapi())
+}

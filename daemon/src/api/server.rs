@@ -1,0 +1,78 @@
+//! The router and the server around it.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::Method;
+use axum::routing::{get, post};
+use pilot_local_api::{ErrorCode, MAX_REQUEST_BODY, routes};
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+
+use super::failure::Failure;
+use super::listener::OwnUser;
+use super::{identity, openapi, peers, status, submitted, tasks, trust, worker};
+use crate::node::Node;
+
+/// The local API, bound and ready.
+pub(crate) struct Server {
+    listener: UnixListener,
+    router: Router,
+}
+
+impl Server {
+    /// Serves `listener`, which is bound and closed to others.
+    pub(crate) fn new(listener: UnixListener, node: Arc<Node>) -> Self {
+        Self { listener, router: router(node) }
+    }
+
+    /// Serves until `stop`; what is being answered then is cut off.
+    pub(crate) async fn run(self, stop: CancellationToken) -> io::Result<()> {
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            served = axum::serve(OwnUser(self.listener), self.router).into_future() => served,
+        }
+    }
+}
+
+fn router(node: Arc<Node>) -> Router {
+    Router::new()
+        .route(routes::WHOAMI, get(identity::whoami))
+        .route(routes::STATUS, get(status::status))
+        .route(routes::PEERS, get(peers::peers))
+        .route(routes::RESOLVE, get(peers::resolve))
+        .route(routes::PING, get(peers::ping))
+        .route(routes::TRUST, get(trust::list).post(trust::trust))
+        .route(routes::TRUST_PENDING, get(trust::pending))
+        .route(routes::TRUST_PEER, get(trust::show).delete(trust::untrust))
+        .route(routes::TRUST_CHECK, get(trust::check))
+        .route(routes::TASKS, get(tasks::list).post(submitted::submit))
+        .route(routes::TASK_ACCEPT, post(worker::accept))
+        .route(routes::TASK, get(tasks::get))
+        .route(routes::TASK_WAIT, get(tasks::wait))
+        .route(routes::TASK_WATCH, get(tasks::watch))
+        .route(routes::TASK_RESULT, get(submitted::result))
+        .route(routes::TASK_RESULTS, post(worker::results))
+        .route(routes::TASK_PROGRESS, post(worker::progress))
+        .route(routes::TASK_DECLINE, post(worker::decline))
+        .route(routes::TASK_FAIL, post(worker::fail))
+        .route(routes::TASK_CANCEL, post(submitted::cancel))
+        .route(routes::TASK_ATTACHMENT, get(worker::attachment_bytes))
+        .route(routes::OPENAPI, get(openapi::document))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(MAX_REQUEST_BODY))
+        .with_state(node)
+}
+
+async fn no_such_path() -> Failure {
+    Failure::new(ErrorCode::NotFound, "there is no such path in the API")
+        .hint(format!("curl --unix-socket SOCKET http://pilot{}", routes::OPENAPI))
+}
+
+async fn no_such_method(method: Method) -> Failure {
+    Failure::new(ErrorCode::NotFound, format!("{method} does not go with this path"))
+        .hint(format!("curl --unix-socket SOCKET http://pilot{}", routes::OPENAPI))
+}

@@ -1,0 +1,149 @@
+//! Tasks as the API shows them.
+
+use pilot_local_api::Time;
+use pilot_local_api::tasks::{
+    Attachment, LIST_DESCRIPTION, Params, Role, StateChange, TaskState, TaskView,
+};
+use pilot_proto::tasks::InlineFile;
+use pilot_proto::text::Text;
+use pilot_tasks::{History, ReceivedTask, SubmittedTask};
+
+use crate::node::Node;
+use crate::services::tasks::Row;
+
+/// The words of the machines in the words of the API.
+pub(super) const fn state(state: pilot_tasks::TaskState) -> TaskState {
+    match state {
+        pilot_tasks::TaskState::Queued => TaskState::Queued,
+        pilot_tasks::TaskState::Delivered => TaskState::Delivered,
+        pilot_tasks::TaskState::Accepted => TaskState::Accepted,
+        pilot_tasks::TaskState::Running => TaskState::Running,
+        pilot_tasks::TaskState::Succeeded => TaskState::Succeeded,
+        pilot_tasks::TaskState::Failed => TaskState::Failed,
+        pilot_tasks::TaskState::Declined => TaskState::Declined,
+        pilot_tasks::TaskState::Cancelled => TaskState::Cancelled,
+        pilot_tasks::TaskState::Expired => TaskState::Expired,
+    }
+}
+
+/// The state the API names, as the machines have it; none has `input_required`.
+pub(super) const fn wanted(wanted: TaskState) -> Option<pilot_tasks::TaskState> {
+    match wanted {
+        TaskState::Queued => Some(pilot_tasks::TaskState::Queued),
+        TaskState::Delivered => Some(pilot_tasks::TaskState::Delivered),
+        TaskState::Accepted => Some(pilot_tasks::TaskState::Accepted),
+        TaskState::Running => Some(pilot_tasks::TaskState::Running),
+        TaskState::InputRequired => None,
+        TaskState::Succeeded => Some(pilot_tasks::TaskState::Succeeded),
+        TaskState::Failed => Some(pilot_tasks::TaskState::Failed),
+        TaskState::Declined => Some(pilot_tasks::TaskState::Declined),
+        TaskState::Cancelled => Some(pilot_tasks::TaskState::Cancelled),
+        TaskState::Expired => Some(pilot_tasks::TaskState::Expired),
+    }
+}
+
+/// One line of a list or a watch: cut description, no history.
+pub(super) fn brief(node: &Node, row: &Row) -> TaskView {
+    match row {
+        Row::Submitted(task) => submitted(node, task),
+        Row::Received(task) => received(node, task),
+    }
+}
+
+/// Everything about a task; the body is read from the store.
+pub(super) fn whole(node: &Node, row: &Row) -> Result<TaskView, pilot_store::ReadError> {
+    let mut view = brief(node, row);
+    let (side, id, history) = match row {
+        Row::Submitted(task) => {
+            (crate::store::bodies::Side::Submitted, task.terms.id, &task.history)
+        }
+        Row::Received(task) => (crate::store::bodies::Side::Received, task.terms.id, &task.history),
+    };
+    if let Some(body) = node.tasks().task_body(side, id)? {
+        view.description = body.description;
+        view.params = Params(body.params);
+        view.attachments = body.files.iter().map(attachment).collect();
+    }
+    view.history = changes(history);
+    Ok(view)
+}
+
+/// A file that comes with a task; its bytes stay in the store.
+pub(super) fn attachment(file: &InlineFile) -> Attachment {
+    Attachment {
+        name: file.name.clone(),
+        size: u64::try_from(file.content.len()).unwrap_or(u64::MAX),
+        path: None,
+    }
+}
+
+fn changes(history: &History) -> Vec<StateChange> {
+    let changes = history.changes().iter().map(|change| StateChange {
+        at: change.at.into(),
+        state: state(change.state),
+        cause: change.cause.clone(),
+    });
+    changes.collect()
+}
+
+fn submitted(node: &Node, task: &SubmittedTask) -> TaskView {
+    let terms = &task.terms;
+    let delivery = task.ending().and_then(|ending| ending.delivery.as_ref());
+    TaskView {
+        id: terms.id,
+        role: Role::Submitted,
+        state: state(task.state()),
+        peer: node.peer_identity(task.peer),
+        description: cut(&terms.summary),
+        params: Params::default(),
+        attachments: Vec::new(),
+        attempt: terms.attempt,
+        priority: terms.priority,
+        created_at: task.created.into(),
+        deadline_at: terms.deadline.map(Time::from),
+        percent: task.percent,
+        note: some(&task.note),
+        reason: some(task.reason()),
+        cancel_requested: task.cancel.is_some(),
+        result_pending: false,
+        result_size: delivery.map(|delivery| delivery.len),
+        late_result: task.has_late_result(),
+        history: Vec::new(),
+        revision: task.revision,
+    }
+}
+
+fn received(node: &Node, task: &ReceivedTask) -> TaskView {
+    let terms = &task.terms;
+    let ending = task.ending();
+    TaskView {
+        id: terms.id,
+        role: Role::Received,
+        state: state(task.state()),
+        peer: node.peer_identity(task.peer),
+        description: cut(&terms.summary),
+        params: Params::default(),
+        attachments: Vec::new(),
+        attempt: terms.attempt,
+        priority: terms.priority,
+        created_at: task.received.into(),
+        deadline_at: terms.deadline.map(Time::from),
+        percent: task.percent,
+        note: some(&task.note),
+        reason: ending.and_then(|ending| some(&ending.reason)),
+        cancel_requested: task.cancel.is_some(),
+        result_pending: task.is_result_pending(),
+        result_size: ending.map(|ending| ending.len),
+        late_result: false,
+        history: Vec::new(),
+        revision: task.revision,
+    }
+}
+
+fn cut(summary: &str) -> String {
+    Text::<LIST_DESCRIPTION>::clipped(summary).into_string()
+}
+
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}

@@ -1,0 +1,125 @@
+//! What the local API sees of the daemon.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use pilot_identity::NodeId;
+use pilot_local_api::identity::PeerIdentity;
+use pilot_overlay::Overlay;
+use pilot_store::Store;
+
+use crate::host::Registration;
+use crate::services::tasks::TasksService;
+use crate::services::{Directory, TrustService};
+use crate::settings::Settings;
+
+/// The parts that handlers call.
+pub(crate) struct Node {
+    id: NodeId,
+    settings: Settings,
+    database: PathBuf,
+    store: Store,
+    overlay: Overlay,
+    trust: Arc<TrustService>,
+    tasks: Arc<TasksService>,
+    directory: Directory,
+    registration: Registration,
+    started: Instant,
+}
+
+/// What a [`Node`] is made of.
+pub(crate) struct Parts {
+    pub(crate) id: NodeId,
+    pub(crate) settings: Settings,
+    pub(crate) database: PathBuf,
+    pub(crate) store: Store,
+    pub(crate) overlay: Overlay,
+    pub(crate) trust: Arc<TrustService>,
+    pub(crate) tasks: Arc<TasksService>,
+    pub(crate) registration: Registration,
+}
+
+impl Node {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            directory: Directory::new(Arc::clone(&parts.trust), parts.overlay.clone()),
+            id: parts.id,
+            settings: parts.settings,
+            database: parts.database,
+            store: parts.store,
+            overlay: parts.overlay,
+            trust: parts.trust,
+            tasks: parts.tasks,
+            registration: parts.registration,
+            started: Instant::now(),
+        }
+    }
+
+    pub(crate) const fn id(&self) -> NodeId {
+        self.id
+    }
+
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        &self.settings.home
+    }
+
+    pub(crate) fn database(&self) -> &Path {
+        &self.database
+    }
+
+    pub(crate) const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) const fn overlay(&self) -> &Overlay {
+        &self.overlay
+    }
+
+    pub(crate) const fn trust(&self) -> &Arc<TrustService> {
+        &self.trust
+    }
+
+    pub(crate) const fn tasks(&self) -> &Arc<TasksService> {
+        &self.tasks
+    }
+
+    pub(crate) const fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    pub(crate) const fn registration(&self) -> &Registration {
+        &self.registration
+    }
+
+    pub(crate) fn uptime(&self) -> std::time::Duration {
+        self.started.elapsed()
+    }
+
+    /// This node by everything it can be called.
+    pub(crate) fn identity(&self) -> PeerIdentity {
+        let registered = self.registration.get();
+        PeerIdentity::new(self.id, registered.address, registered.name)
+    }
+
+    /// A peer by everything it can be called, as far as that is known here.
+    pub(crate) fn peer_identity(&self, id: NodeId) -> PeerIdentity {
+        if id == self.id {
+            return self.identity();
+        }
+        let told =
+            self.trust.look(|trust, _| trust.record(id).and_then(|record| record.card.clone()));
+        let card = self.overlay.card(&id);
+        let address = card.as_ref().and_then(|card| card.address);
+        let name = card.and_then(|card| card.name);
+        PeerIdentity::new(
+            id,
+            address.or_else(|| told.as_ref().and_then(|told| told.address)),
+            name.or_else(|| told.and_then(|told| told.name)),
+        )
+    }
+}

@@ -1,0 +1,10 @@
+//! What the daemon does for its users and for its peers, between the local
+//! API above and the overlay below.
+
+mod directory;
+mod ledger;
+pub(crate) mod tasks;
+mod trust;
+
+pub(crate) use directory::{Directory, FindError};
+pub(crate) use trust::{LoadError, TrustError, TrustService};

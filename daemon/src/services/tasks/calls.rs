@@ -1,0 +1,369 @@
+//! What the local API asks of the tasks service.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use pilot_identity::{Digest, NodeId, Timestamp};
+use pilot_proto::TaskId;
+use pilot_proto::tasks::{ContentError, ResultBody, TaskBody};
+use pilot_store::{CommitError, ReadError};
+use pilot_tasks::{
+    CancelError, DeclineError, FinishError, ProgressError, ReceivedPhase, ReceivedTask, Submission,
+    SubmitError, Submitted, SubmittedTask, TaskState, Work, WorkOutcome,
+};
+
+use super::TasksService;
+use super::watch::Watch;
+use crate::store::bodies::{self, Kind, Side};
+use crate::store::tasks as rows;
+
+/// A task to be submitted.
+#[derive(Debug)]
+pub(crate) struct NewTask {
+    pub(crate) id: TaskId,
+    pub(crate) to: NodeId,
+    pub(crate) body: TaskBody,
+    pub(crate) priority: i16,
+    pub(crate) deadline_in: Option<Duration>,
+    pub(crate) queue_timeout: Option<Duration>,
+    pub(crate) run_timeout: Option<Duration>,
+    pub(crate) idempotency_key: Option<String>,
+}
+
+/// What came of some work.
+#[derive(Debug)]
+pub(crate) struct WorkGiven {
+    pub(crate) outcome: WorkOutcome,
+    pub(crate) body: ResultBody,
+}
+
+/// Why a task was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NewTaskError {
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error("tasks cannot be read")]
+    Read(#[from] ReadError),
+}
+
+/// Why something was not done with a task.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    #[error(transparent)]
+    Cancel(#[from] CancelError),
+    #[error(transparent)]
+    Finish(#[from] FinishError),
+    #[error(transparent)]
+    Decline(#[from] DeclineError),
+    #[error(transparent)]
+    Progress(#[from] ProgressError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error("tasks cannot be read")]
+    Read(#[from] ReadError),
+}
+
+/// Why no task was accepted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AcceptError {
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error("tasks cannot be read")]
+    Read(#[from] ReadError),
+    #[error("the content of task {0} is missing")]
+    NoBody(TaskId),
+}
+
+/// A task, in the half that is here.
+#[derive(Debug, Clone)]
+pub(crate) enum Row {
+    Submitted(Box<SubmittedTask>),
+    Received(Box<ReceivedTask>),
+}
+
+/// A task that was just accepted. Dropped before it is [kept](Self::keep), it
+/// goes back to the queue: its worker never heard of it.
+pub(crate) struct Accepted {
+    pub(crate) task: Box<ReceivedTask>,
+    pub(crate) body: TaskBody,
+    lease: Lease,
+}
+
+struct Lease {
+    service: Arc<TasksService>,
+    id: TaskId,
+    kept: bool,
+}
+
+/// How many tasks are where.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) submitted_live: u64,
+    pub(crate) submitted_undelivered: u64,
+    pub(crate) received_waiting: u64,
+    pub(crate) received_leased: u64,
+    pub(crate) results_pending: u64,
+}
+
+impl TasksService {
+    /// Takes a task; it is on disk when this returns.
+    pub(crate) async fn submit(&self, new: NewTask) -> Result<Submitted, NewTaskError> {
+        new.body.check()?;
+        self.store.room_for_new_work()?;
+        let body = encode(&new.body);
+        let submitted = self
+            .turn(|desk, batch, now| {
+                desk.fetch_submitted(&self.store, new.id)?;
+                if let Some(key) = &new.idempotency_key {
+                    desk.fetch_by_key(&self.store, key)?;
+                }
+                let submission = Submission {
+                    id: new.id,
+                    to: new.to,
+                    priority: new.priority,
+                    deadline: new.deadline_in.map(|time| now.saturating_add(time)),
+                    queue_timeout: new.queue_timeout,
+                    run_timeout: new.run_timeout,
+                    summary: new.body.description,
+                    body_len: length(&body),
+                    body_digest: Digest::of(&body),
+                    idempotency_key: new.idempotency_key,
+                };
+                let submitted = desk.submitter.submit(submission, now)?;
+                if submitted.new {
+                    bodies::put(batch, Side::Submitted, Kind::Task, submitted.id, body);
+                }
+                Ok::<_, NewTaskError>(submitted)
+            })
+            .await??;
+        Ok(submitted)
+    }
+
+    /// Takes a task back.
+    pub(crate) async fn cancel(
+        &self,
+        id: TaskId,
+        grace: Duration,
+        reason: &str,
+    ) -> Result<TaskState, CallError> {
+        self.turn(|desk, _, now| {
+            desk.fetch_submitted(&self.store, id)?;
+            Ok(desk.submitter.cancel(&id, grace, reason, now)?)
+        })
+        .await?
+    }
+
+    /// Waits up to `patience` for a task and accepts it; that is on disk when
+    /// this returns.
+    pub(crate) async fn accept(
+        self: &Arc<Self>,
+        from: Option<NodeId>,
+        acceptor: &str,
+        patience: Duration,
+    ) -> Result<Option<Accepted>, AcceptError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            // Rings from here on are heard, also those before the look below.
+            let mut ready = std::pin::pin!(self.ready.notified());
+            ready.as_mut().enable();
+            let (accepted, turn) = self
+                .begin(|desk, _, now| {
+                    let id = desk.worker.accept(from, acceptor, now)?;
+                    desk.worker.task(&id).map(|task| Box::new(task.clone()))
+                })
+                .await?;
+            if let Some(task) = accepted {
+                let id = task.terms.id;
+                let lease = Lease { service: Arc::clone(self), id, kept: false };
+                turn.done().await?;
+                let body = self.task_body(Side::Received, id)?.ok_or(AcceptError::NoBody(id))?;
+                return Ok(Some(Accepted { task, body, lease }));
+            }
+            tokio::select! {
+                () = ready => {}
+                () = self.stop.cancelled() => return Ok(None),
+                () = tokio::time::sleep_until(deadline.into()) => return Ok(None),
+            }
+        }
+    }
+
+    /// Ends a task with what the worker gave; on disk when this returns.
+    pub(crate) async fn finish(&self, id: TaskId, given: WorkGiven) -> Result<(), CallError> {
+        given.body.check()?;
+        let body = encode(&given.body);
+        let work = Work {
+            outcome: given.outcome,
+            digest: Digest::of(&body),
+            len: length(&body),
+            reason: given.body.reason.into_string(),
+        };
+        self.turn(|desk, batch, now| {
+            desk.fetch_received(&self.store, id)?;
+            if desk.worker.finish(&id, &work, now)?.new {
+                bodies::put(batch, Side::Received, Kind::Result, id, body);
+            }
+            Ok(())
+        })
+        .await?
+    }
+
+    /// Declines a task.
+    pub(crate) async fn decline(&self, id: TaskId, reason: &str) -> Result<(), CallError> {
+        self.turn(|desk, _, now| {
+            desk.fetch_received(&self.store, id)?;
+            Ok(desk.worker.decline(&id, reason, now)?)
+        })
+        .await?
+    }
+
+    /// Notes how far a task is; answers whether it should stop.
+    pub(crate) async fn progress(
+        &self,
+        id: TaskId,
+        percent: Option<u8>,
+        note: Option<&str>,
+    ) -> Result<bool, CallError> {
+        self.turn(|desk, _, now| {
+            desk.fetch_received(&self.store, id)?;
+            desk.worker.progress(&id, percent, note, now)?;
+            Ok(desk.worker.task(&id).is_some_and(|task| task.cancel.is_some()))
+        })
+        .await?
+    }
+
+    /// A task as it is on disk, if it is here.
+    pub(crate) async fn row(&self, id: TaskId) -> Result<Option<Row>, CallError> {
+        let in_memory = {
+            let desk = self.desk();
+            let submitted = desk.submitter.task(&id).cloned().map(Box::new).map(Row::Submitted);
+            submitted.or_else(|| desk.worker.task(&id).cloned().map(Box::new).map(Row::Received))
+        };
+        if let Some(row) = in_memory {
+            // What memory says may be on its way to the disk.
+            self.store.commit(self.store.batch()).await?;
+            return Ok(Some(row));
+        }
+        if let Some(task) = self.store.read(|connection| rows::submitted(connection, id))? {
+            return Ok(Some(Row::Submitted(Box::new(task))));
+        }
+        let received = self.store.read(|connection| rows::received(connection, id))?;
+        Ok(received.map(Box::new).map(Row::Received))
+    }
+
+    /// Starts watching a task.
+    pub(crate) fn watch(&self, id: TaskId) -> Watch {
+        self.watchers.watch(id)
+    }
+
+    /// The newest tasks of this node as submitter.
+    pub(crate) async fn list_submitted(
+        &self,
+        state: Option<TaskState>,
+        limit: u32,
+    ) -> Result<Vec<SubmittedTask>, ReadError> {
+        self.store
+            .read_blocking(move |connection| rows::list_submitted(connection, state, limit))
+            .await
+    }
+
+    /// The newest tasks of this node as worker.
+    pub(crate) async fn list_received(
+        &self,
+        state: Option<TaskState>,
+        limit: u32,
+    ) -> Result<Vec<ReceivedTask>, ReadError> {
+        self.store
+            .read_blocking(move |connection| rows::list_received(connection, state, limit))
+            .await
+    }
+
+    /// What is to be done, if it is still kept.
+    pub(crate) fn task_body(&self, side: Side, id: TaskId) -> Result<Option<TaskBody>, ReadError> {
+        self.store.read(|connection| {
+            let body = bodies::get(connection, side, Kind::Task, id)?;
+            body.map(|body| decode(&body)).transpose()
+        })
+    }
+
+    /// What came out of it, if it is kept.
+    pub(crate) fn result_body(
+        &self,
+        side: Side,
+        id: TaskId,
+    ) -> Result<Option<ResultBody>, ReadError> {
+        self.store.read(|connection| {
+            let body = bodies::get(connection, side, Kind::Result, id)?;
+            body.map(|body| decode(&body)).transpose()
+        })
+    }
+
+    /// How many tasks are where.
+    pub(crate) fn counts(&self) -> Counts {
+        let desk = self.desk();
+        let mut counts = Counts::default();
+        for task in desk.submitter.tasks() {
+            counts.submitted_live += u64::from(!task.state().is_terminal());
+            counts.submitted_undelivered += u64::from(task.state() == TaskState::Queued);
+        }
+        for task in desk.worker.tasks() {
+            match &task.phase {
+                ReceivedPhase::Queued => counts.received_waiting += 1,
+                ReceivedPhase::Accepted { .. } | ReceivedPhase::Running { .. } => {
+                    counts.received_leased += 1;
+                }
+                ReceivedPhase::Finished { .. } => counts.results_pending += 1,
+                ReceivedPhase::Closed { .. } => {}
+            }
+        }
+        counts
+    }
+}
+
+impl Accepted {
+    /// When the run must be over, if it must.
+    pub(crate) fn ends_at(&self) -> Option<Timestamp> {
+        self.task.run_until()
+    }
+
+    /// The worker is about to hear of it.
+    pub(crate) fn keep(mut self) -> (Box<ReceivedTask>, TaskBody) {
+        self.lease.kept = true;
+        (self.task, self.body)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        let (service, id) = (Arc::clone(&self.service), self.id);
+        self.service.tasks.spawn(async move {
+            let cause = "whoever asked for it was gone";
+            let released = service.turn(|desk, _, now| desk.worker.release(&id, cause, now));
+            if let Err(error) = released.await {
+                tracing::warn!(%id, %error, "a task could not be put back into the queue");
+            }
+        });
+    }
+}
+
+#[expect(clippy::expect_used, reason = "postcard only fails on sequences of unknown length")]
+fn encode<T: serde::Serialize>(body: &T) -> Bytes {
+    postcard::to_allocvec(body).expect("all lengths in a body are known").into()
+}
+
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> rusqlite::Result<T> {
+    postcard::from_bytes(bytes).map_err(|error| crate::store::undecodable(0, error))
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,233 @@
+//! Drives the two task machines: their records, their messages, their clock.
+
+mod calls;
+mod desk;
+mod links;
+mod serve;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use pilot_identity::{NodeId, NodeKey, Timestamp};
+use pilot_overlay::Overlay;
+use pilot_store::{Batch, Commit, CommitError, ReadError, Store};
+use pilot_transport::Budget;
+use pilot_trust::Standing;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use calls::{AcceptError, Accepted, CallError, NewTask, NewTaskError, Row, WorkGiven};
+use desk::{Desk, Effect};
+pub(crate) use watch::Watch;
+use watch::Watchers;
+
+use super::ledger::{Ledger, LedgerDriver, Turn};
+use super::trust::TrustService;
+use crate::clock;
+
+/// Bytes of large frames that may be in memory at once, over all peers.
+const LARGE_FRAMES: usize = 64 * 1024 * 1024;
+
+/// The tasks of this node, both those it gave and those it was given.
+pub(crate) struct TasksService {
+    key: Arc<NodeKey>,
+    store: Store,
+    trust: Arc<TrustService>,
+    ledger: Ledger<Vec<Effect>>,
+    desk: Mutex<Desk>,
+    /// Rings when a deadline has come nearer.
+    nearer: Notify,
+    /// Rings when a task can be accepted.
+    ready: Notify,
+    watchers: Watchers,
+    links: Mutex<BTreeMap<NodeId, Arc<Notify>>>,
+    overlay: OnceLock<Overlay>,
+    budget: Budget,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl TasksService {
+    /// Loads the live tasks and starts the drivers on `tasks`.
+    pub(crate) fn start(
+        key: Arc<NodeKey>,
+        store: Store,
+        trust: Arc<TrustService>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Arc<Self>, ReadError> {
+        let desk = Desk::load(&store, &key)?;
+        let (ledger, driver) = Ledger::new();
+        let service = Arc::new(Self {
+            key,
+            store,
+            trust,
+            ledger,
+            desk: Mutex::new(desk),
+            nearer: Notify::new(),
+            ready: Notify::new(),
+            watchers: Watchers::default(),
+            links: Mutex::new(BTreeMap::new()),
+            overlay: OnceLock::new(),
+            budget: Budget::new(LARGE_FRAMES),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        });
+        tasks.spawn(Arc::clone(&service).carry_out_all(driver));
+        tasks.spawn(Arc::clone(&service).watch_the_clock());
+        Ok(service)
+    }
+
+    /// Gives it the overlay, and starts sending what is owed; once, at start.
+    pub(crate) fn connect(self: &Arc<Self>, overlay: Overlay) {
+        if self.overlay.set(overlay).is_err() {
+            tracing::error!("the tasks service was connected twice");
+            return;
+        }
+        let owed = self.desk().peers_owed();
+        for peer in owed {
+            self.wake_link(peer);
+        }
+    }
+
+    /// Trust with `peer` is now `standing`.
+    pub(crate) async fn trust_changed(self: &Arc<Self>, peer: NodeId, standing: Standing) {
+        let turned = self
+            .turn(|desk, _, now| {
+                if !standing.is_mutual() {
+                    desk.worker.handle_trust_lost(peer, now);
+                }
+                desk.submitter.handle_trust_changed(peer);
+                desk.worker.handle_trust_changed(peer);
+            })
+            .await;
+        if let Err(error) = turned {
+            tracing::warn!(%error, "a change of trust did not reach the tasks");
+        }
+        self.wake_link(peer);
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One turn of the machines: decided under the lock, on disk and carried
+    /// out when this returns.
+    ///
+    /// Cancel safe: a turn happens whole or not at all.
+    async fn turn<T>(
+        &self,
+        turn: impl FnOnce(&mut Desk, &mut Batch, Timestamp) -> T,
+    ) -> Result<T, CommitError> {
+        let (said, entered) = self.begin(turn).await?;
+        entered.done().await?;
+        Ok(said)
+    }
+
+    /// Decides a turn; nothing it says may be told to anyone before the
+    /// [`Turn`] is done.
+    async fn begin<T>(
+        &self,
+        turn: impl FnOnce(&mut Desk, &mut Batch, Timestamp) -> T,
+    ) -> Result<(T, Turn), CommitError> {
+        let place = self.ledger.place().await?;
+        let (said, entered, nearer) = {
+            let mut desk = self.desk();
+            let mut batch = Batch::new(desk.epoch);
+            let said = turn(&mut desk, &mut batch, clock::now());
+            let effects = desk.drain(&mut batch);
+            let nearer = desk.deadline_is_nearer();
+            (said, place.enter(self.store.commit(batch), effects), nearer)
+        };
+        if nearer {
+            self.nearer.notify_one();
+        }
+        Ok((said, entered))
+    }
+
+    async fn carry_out_all(self: Arc<Self>, driver: LedgerDriver<Vec<Effect>>) {
+        let carry_out = |effects| self.carry_out(effects);
+        let lost = |error: &CommitError| {
+            tracing::warn!(%error, "tasks are read from disk again");
+            match Desk::load(&self.store, &self.key) {
+                Ok(loaded) => {
+                    *self.desk() = loaded;
+                    self.ready.notify_waiters();
+                    let owed = self.desk().peers_owed();
+                    for peer in owed {
+                        self.wake_link(peer);
+                    }
+                }
+                Err(error) => tracing::error!(%error, "tasks cannot be read from disk"),
+            }
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = driver.run(carry_out, lost) => {}
+        }
+    }
+
+    /// Carries out what followed from a commit. The machines hear that it is
+    /// on disk, which may lead to more.
+    fn carry_out(self: &Arc<Self>, effects: Vec<Effect>) -> Option<(Commit, Vec<Effect>)> {
+        let (mut follow, mut batch) = {
+            let mut desk = self.desk();
+            desk.note_persisted(&effects);
+            let mut batch = Batch::new(desk.epoch);
+            (desk.drain(&mut batch), batch)
+        };
+        for effect in effects {
+            self.carry_out_one(effect, &mut batch);
+        }
+        if !follow.iter().any(Effect::is_persisted) {
+            for effect in std::mem::take(&mut follow) {
+                self.carry_out_one(effect, &mut batch);
+            }
+        }
+        if batch.is_empty() {
+            return None;
+        }
+        let commit = self.store.commit(batch);
+        // Bodies that are only thrown away hold nobody up.
+        (!follow.is_empty()).then_some((commit, follow))
+    }
+
+    fn carry_out_one(self: &Arc<Self>, effect: Effect, batch: &mut Batch) {
+        match effect {
+            Effect::PersistedSubmitted(..) | Effect::PersistedReceived(..) => {}
+            Effect::Changed(id, revision) => self.watchers.tell(id, revision),
+            Effect::Ready => self.ready.notify_waiters(),
+            Effect::Owed(peer) => self.wake_link(peer),
+            Effect::ForgetBodies(id) => Desk::forget_bodies(batch, id),
+        }
+    }
+
+    async fn watch_the_clock(self: Arc<Self>) {
+        loop {
+            let deadline = self.desk().arm();
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = clock::wait_for(deadline, &self.nearer) => {}
+            }
+            if deadline.is_none_or(|deadline| deadline > clock::now()) {
+                continue;
+            }
+            let turned = self.turn(|desk, _, now| {
+                desk.submitter.handle_timeout(now);
+                desk.worker.handle_timeout(now);
+            });
+            if let Err(error) = turned.await {
+                tracing::warn!(%error, "a deadline could not be written; it is tried again");
+                tokio::select! {
+                    () = self.stop.cancelled() => return,
+                    () = tokio::time::sleep(TRY_AGAIN) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Pause before a passed deadline that could not be written is tried again.
+const TRY_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);

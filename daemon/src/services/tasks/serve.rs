@@ -1,0 +1,179 @@
+//! What peers ask of the tasks service.
+//!
+//! Requests of one stream are decided as they come and answered in order, each
+//! once it is on disk; meanwhile the next ones are read, so that they share
+//! their commits.
+
+use std::sync::Arc;
+
+use pilot_identity::{Digest, NodeId, Scope};
+use pilot_proto::close;
+use pilot_proto::tasks::{
+    MAX_ANSWER_FRAME, MAX_REQUESTS, MAX_TASK_FRAME, Offer, ResultBody, TaskAnswer, TaskBody,
+    TaskRefusal, TaskRequest, TaskResult,
+};
+use pilot_store::CommitError;
+use pilot_tasks::{OfferFacts, ResultFacts};
+use pilot_transport::{Framed, FramedError, RecvStream, SendStream, next_frame_within, send_frame};
+use tokio::sync::mpsc;
+
+use super::TasksService;
+use crate::services::ledger::Turn;
+use crate::store::bodies::{self, Kind, Side};
+
+/// Requests of a stream that are decided and not yet answered. Beyond that
+/// no more are read, which holds the peer by QUIC's flow control.
+const UNDER_WAY: usize = 64;
+
+/// A decided request: the answer, and the turn after which it may be given.
+type Decided = (TaskAnswer, Option<Turn>);
+
+impl TasksService {
+    /// Serves one stream of an admitted peer.
+    pub(crate) async fn serve(self: Arc<Self>, peer: NodeId, mut framed: Framed) {
+        let (decided, answers) = mpsc::channel(UNDER_WAY);
+        let served = tokio::try_join!(
+            self.decide_all(peer, &mut framed.recv, decided),
+            answer_all(&mut framed.send, answers),
+        );
+        if let Err(error) = served {
+            tracing::debug!(peer = %peer.short(), %error, "stream of tasks broke off");
+            framed.refuse(close::PROTOCOL);
+        }
+    }
+
+    async fn decide_all(
+        &self,
+        peer: NodeId,
+        recv: &mut RecvStream,
+        decided: mpsc::Sender<Decided>,
+    ) -> Result<(), FramedError> {
+        for _ in 0..MAX_REQUESTS {
+            let next = next_frame_within(recv, MAX_TASK_FRAME, &self.budget).await?;
+            let Some((request, _share)) = next else { return Ok(()) };
+            let decision = match self.decide(peer, request).await {
+                Ok((answer, turn)) => (answer, Some(turn)),
+                Err(refusal) => (TaskAnswer::Refused(refusal), None),
+            };
+            if decided.send(decision).await.is_err() {
+                return Err(FramedError::Closed);
+            }
+        }
+        Err(FramedError::Ended)
+    }
+
+    async fn decide(
+        &self,
+        peer: NodeId,
+        request: TaskRequest,
+    ) -> Result<(TaskAnswer, Turn), TaskRefusal> {
+        match request {
+            TaskRequest::Offer(offer) => self.decide_offer(peer, offer).await,
+            TaskRequest::Result(result) => self.decide_result(peer, result).await,
+            TaskRequest::Cancel(cancel) => self
+                .begin(|desk, _, now| {
+                    desk.fetch_received(&self.store, cancel.id)
+                        .map_err(|_| TaskRefusal::Internal)?;
+                    Ok(desk.worker.handle_cancel(peer, &cancel, now))
+                })
+                .await
+                .map_err(|error| refusal(&error))
+                .and_then(|(answer, turn)| Ok((answer?, turn))),
+            TaskRequest::Update(update) => self
+                .begin(|desk, _, now| {
+                    desk.fetch_submitted(&self.store, update.id)
+                        .map_err(|_| TaskRefusal::Internal)?;
+                    Ok(desk.submitter.handle_update(peer, &update, now))
+                })
+                .await
+                .map_err(|error| refusal(&error))
+                .and_then(|(answer, turn)| Ok((answer?, turn))),
+        }
+    }
+
+    async fn decide_offer(
+        &self,
+        peer: NodeId,
+        offer: Offer,
+    ) -> Result<(TaskAnswer, Turn), TaskRefusal> {
+        let body: TaskBody = postcard::from_bytes(&offer.body).map_err(|_| TaskRefusal::Invalid)?;
+        body.check().map_err(|_| TaskRefusal::Invalid)?;
+        self.store.room_for_new_work().map_err(|error| refusal(&error))?;
+        let facts = OfferFacts {
+            digest: Digest::of(&offer.body),
+            len: length(&offer.body),
+            summary: pilot_tasks::summary_of(&body.description),
+        };
+        let may_submit = self.trust.allows(peer, Scope::Tasks);
+        let (answer, turn) = self
+            .begin(|desk, batch, now| {
+                let id = offer.id;
+                desk.fetch_received(&self.store, id).map_err(|_| TaskRefusal::Internal)?;
+                let verdict = desk.worker.handle_offer(peer, &offer, &facts, may_submit, now);
+                if verdict.keep_body {
+                    bodies::put(batch, Side::Received, Kind::Task, id, offer.body);
+                }
+                Ok(verdict.answer)
+            })
+            .await
+            .map_err(|error| refusal(&error))?;
+        Ok((answer?, turn))
+    }
+
+    async fn decide_result(
+        &self,
+        peer: NodeId,
+        result: TaskResult,
+    ) -> Result<(TaskAnswer, Turn), TaskRefusal> {
+        let body: ResultBody =
+            postcard::from_bytes(&result.body).map_err(|_| TaskRefusal::Invalid)?;
+        body.check().map_err(|_| TaskRefusal::Invalid)?;
+        let facts = ResultFacts {
+            digest: Digest::of(&result.body),
+            len: length(&result.body),
+            reason: body.reason.into_string(),
+        };
+        let (answer, turn) = self
+            .begin(|desk, batch, now| {
+                let id = result.id;
+                desk.fetch_submitted(&self.store, id).map_err(|_| TaskRefusal::Internal)?;
+                let verdict = desk.submitter.handle_result(peer, &result, &facts, now);
+                if verdict.keep_body {
+                    bodies::put(batch, Side::Submitted, Kind::Result, id, result.body);
+                }
+                Ok(verdict.answer)
+            })
+            .await
+            .map_err(|error| refusal(&error))?;
+        Ok((answer?, turn))
+    }
+}
+
+async fn answer_all(
+    send: &mut SendStream,
+    mut answers: mpsc::Receiver<Decided>,
+) -> Result<(), FramedError> {
+    while let Some((answer, turn)) = answers.recv().await {
+        let written = match turn {
+            Some(turn) => turn.done().await,
+            None => Ok(()),
+        };
+        let answer = match written {
+            Ok(()) => answer,
+            Err(error) => TaskAnswer::Refused(refusal(&error)),
+        };
+        send_frame(send, &answer, MAX_ANSWER_FRAME).await?;
+    }
+    send.finish().map_err(|_| FramedError::Closed)
+}
+
+const fn refusal(error: &CommitError) -> TaskRefusal {
+    match error {
+        CommitError::DiskFull => TaskRefusal::DiskFull,
+        CommitError::Stale | CommitError::Failed(_) | CommitError::Closed => TaskRefusal::Internal,
+    }
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,462 @@
+//! Drives the trust machine: writes its rows, carries its grants, closes tunnels.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use pilot_identity::{NodeId, NodeKey, Scope, SignedGrant, Timestamp};
+use pilot_overlay::{DialError, Overlay};
+use pilot_proto::close;
+use pilot_proto::registry::{Answer, GrantAck, GrantAcks, Grants, PutGrant, Request};
+use pilot_proto::trust::{TrustAnswer, TrustOffer};
+use pilot_proto::{Address, NodeName};
+use pilot_store::{Batch, CommitError, Epoch, Store};
+use pilot_trust::{
+    Card, CardSource, GrantError, GrantTerms, Output, Received, RestoreError, RevokeError,
+    Standing, Trust, TrustState, Via,
+};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::ledger::{Ledger, LedgerDriver};
+use crate::clock;
+use crate::store::trust as rows;
+
+/// Pause before grants that have not reached the rendezvous are put there
+/// again, while the line is up.
+const PUT_AGAIN: Duration = Duration::from_secs(60);
+
+/// Grants that are carried to their receivers at once; others wait their turn.
+const CARRIERS: usize = 32;
+
+/// Who trusts whom, kept on disk and told to those it concerns.
+pub(crate) struct TrustService {
+    key: Arc<NodeKey>,
+    store: Store,
+    ledger: Ledger<Vec<Effect>>,
+    state: Mutex<Loaded>,
+    /// Rings when a deadline may have moved.
+    moved: Notify,
+    /// Rings when there are grants the rendezvous should have.
+    to_put: Notify,
+    carriers: Semaphore,
+    overlay: OnceLock<Overlay>,
+    listener: OnceLock<Box<dyn Fn(NodeId, Standing) + Send + Sync>>,
+    tasks: TaskTracker,
+}
+
+/// The machine and the epoch of the rows it was made from.
+struct Loaded {
+    machine: Trust,
+    epoch: Epoch,
+}
+
+/// What is done once the rows are on disk.
+enum Effect {
+    Deliver { to: NodeId, grant: SignedGrant },
+    Changed { peer: NodeId, standing: Standing },
+}
+
+/// Why trust was not changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TrustError {
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    #[error(transparent)]
+    Revoke(#[from] RevokeError),
+    #[error("the change of trust could not be written")]
+    Commit(#[from] CommitError),
+}
+
+/// Why the service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    #[error("cannot read the rows of trust")]
+    Read(#[from] pilot_store::ReadError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+}
+
+impl TrustService {
+    /// Loads the rows and starts its drivers on `tasks`.
+    pub(crate) fn start(
+        key: Arc<NodeKey>,
+        network: Option<u16>,
+        store: Store,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Arc<Self>, LoadError> {
+        let loaded = load(&store, &key, network)?;
+        let (ledger, driver) = Ledger::new();
+        let service = Arc::new(Self {
+            key,
+            store,
+            ledger,
+            state: Mutex::new(loaded),
+            moved: Notify::new(),
+            to_put: Notify::new(),
+            carriers: Semaphore::new(CARRIERS),
+            overlay: OnceLock::new(),
+            listener: OnceLock::new(),
+            tasks: tasks.clone(),
+        });
+        tasks.spawn(Arc::clone(&service).carry_out_all(driver, stop.clone()));
+        tasks.spawn(Arc::clone(&service).watch_the_clock(stop.clone()));
+        tasks.spawn(Arc::clone(&service).put_at_registry(stop.clone()));
+        Ok(service)
+    }
+
+    /// Gives it the overlay and somebody who hears of every change; once, at start.
+    pub(crate) fn connect(
+        &self,
+        overlay: Overlay,
+        listener: impl Fn(NodeId, Standing) + Send + Sync + 'static,
+    ) {
+        let (Ok(()), Ok(())) = (self.overlay.set(overlay), self.listener.set(Box::new(listener)))
+        else {
+            tracing::error!("the trust service was connected twice");
+            return;
+        };
+    }
+
+    /// Whether trust with `peer` is mutual.
+    pub(crate) fn is_mutual(&self, peer: &NodeId) -> bool {
+        self.lock().machine.is_mutual(*peer, clock::now())
+    }
+
+    /// Whether `peer` may use `scope` here.
+    pub(crate) fn allows(&self, peer: NodeId, scope: Scope) -> bool {
+        self.lock().machine.allows(peer, scope, clock::now())
+    }
+
+    /// How this node and `peer` stand.
+    pub(crate) fn standing(&self, peer: NodeId) -> Standing {
+        self.lock().machine.standing(peer, clock::now())
+    }
+
+    /// Looks at the machine. The lock is held meanwhile: nothing slow.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Trust, Timestamp) -> T) -> T {
+        look(&self.lock().machine, clock::now())
+    }
+
+    /// Grants `peer` what `terms` say; on disk when this returns.
+    ///
+    /// Cancel safe: it happens whole or not at all.
+    pub(crate) async fn grant(
+        self: &Arc<Self>,
+        peer: NodeId,
+        terms: GrantTerms,
+    ) -> Result<TrustState, TrustError> {
+        Ok(self.turn(|machine, now| machine.grant(peer, terms, now)).await??)
+    }
+
+    /// Takes back what was granted to `peer`; tunnels are closed when this returns.
+    pub(crate) async fn revoke(self: &Arc<Self>, peer: NodeId) -> Result<TrustState, TrustError> {
+        Ok(self.turn(|machine, now| machine.revoke(peer, now)).await??)
+    }
+
+    /// Takes a grant that somebody brought; on disk when this returns.
+    pub(crate) async fn receive(
+        self: &Arc<Self>,
+        grant: &SignedGrant,
+        card: Option<Card>,
+    ) -> Result<Received, CommitError> {
+        self.turn(|machine, now| machine.handle_grant(grant, card, now)).await
+    }
+
+    /// Answers a trust exchange with `from`, the key of the connection.
+    pub(crate) async fn answer(self: &Arc<Self>, from: NodeId, offer: TrustOffer) -> TrustAnswer {
+        if offer.grant.assume_verified().from != from {
+            return TrustAnswer::Invalid;
+        }
+        let card = Card { address: offer.address, name: offer.name, source: CardSource::Claimed };
+        match self.receive(&offer.grant, Some(card)).await {
+            Ok(received) => self.lock().machine.answer(from, received),
+            Err(error) => {
+                tracing::warn!(%error, "a grant could not be written");
+                TrustAnswer::Full
+            }
+        }
+    }
+
+    /// Takes a grant from the mailbox at the rendezvous and acknowledges it.
+    pub(crate) async fn collect(
+        self: &Arc<Self>,
+        grant: SignedGrant,
+        address: Address,
+        name: Option<NodeName>,
+    ) {
+        let claimed = grant.assume_verified();
+        let ack = GrantAck { from: claimed.from, serial: claimed.serial };
+        let card = Card { address: Some(address), name, source: CardSource::Registry };
+        match self.receive(&grant, Some(card)).await {
+            // It stays in the mailbox for later.
+            Ok(Received::Full) => return,
+            Ok(Received::Stored | Received::Duplicate | Received::Stale { .. }) => {}
+            Ok(Received::Invalid) => {
+                tracing::warn!(peer = %ack.from.short(), "the rendezvous holds an invalid grant");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a grant could not be written");
+                return;
+            }
+        }
+        let Some(registry) = self.overlay.get().and_then(Overlay::registry) else { return };
+        for acks in GrantAcks::batches([ack]) {
+            if let Err(error) = registry.ask(&Request::AckGrants(acks)).await {
+                tracing::debug!(%error, "a grant was not acknowledged; it will come again");
+            }
+        }
+    }
+
+    /// The rendezvous said who `peer` is.
+    pub(crate) async fn told(
+        self: &Arc<Self>,
+        peer: NodeId,
+        address: Address,
+        name: Option<NodeName>,
+    ) {
+        let card = Card { address: Some(address), name, source: CardSource::Registry };
+        self.quiet_turn(|machine, _| machine.handle_card(peer, card)).await;
+    }
+
+    /// This node is registered in `network`; its grants go to the rendezvous.
+    pub(crate) async fn registered(self: &Arc<Self>, network: u16) {
+        self.quiet_turn(|machine, now| machine.handle_network(network, now)).await;
+        self.to_put.notify_one();
+    }
+
+    /// A peer refused a tunnel although its grant is here: it is offered ours
+    /// again, and says what it holds.
+    pub(crate) fn mend(self: &Arc<Self>, peer: NodeId) {
+        let grant =
+            self.look(|machine, _| machine.record(peer).and_then(|record| record.ours.clone()));
+        if let Some(grant) = grant {
+            let service = Arc::clone(self);
+            self.tasks.spawn(async move { service.offer_directly(peer, grant).await });
+        }
+    }
+
+    /// One turn of the machine whose outcome nobody waits to hear of.
+    async fn quiet_turn(self: &Arc<Self>, turn: impl FnOnce(&mut Trust, Timestamp)) {
+        if let Err(error) = self.turn(turn).await {
+            tracing::warn!(%error, "a change of trust could not be written");
+        }
+    }
+
+    /// One turn of the machine: decides under the lock, and returns when what
+    /// was decided is on disk and carried out.
+    async fn turn<T>(
+        &self,
+        turn: impl FnOnce(&mut Trust, Timestamp) -> T,
+    ) -> Result<T, CommitError> {
+        let place = self.ledger.place().await?;
+        let (said, entered) = {
+            let mut state = self.lock();
+            let said = turn(&mut state.machine, clock::now());
+            let (batch, effects) = drain(&mut state);
+            (said, place.enter(self.store.commit(batch), effects))
+        };
+        self.moved.notify_one();
+        entered.done().await?;
+        Ok(said)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Loaded> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn carry_out_all(
+        self: Arc<Self>,
+        driver: LedgerDriver<Vec<Effect>>,
+        stop: CancellationToken,
+    ) {
+        let carry_out = |effects: Vec<Effect>| {
+            for effect in effects {
+                self.carry_out(effect);
+            }
+            None
+        };
+        let lost = |error: &CommitError| {
+            tracing::warn!(%error, "trust is read from disk again");
+            let network = self.lock().machine.network();
+            match load(&self.store, &self.key, network) {
+                Ok(loaded) => *self.lock() = loaded,
+                Err(error) => tracing::error!(%error, "trust cannot be read from disk"),
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = driver.run(carry_out, lost) => {}
+        }
+    }
+
+    fn carry_out(self: &Arc<Self>, effect: Effect) {
+        match effect {
+            Effect::Deliver { to, grant } => {
+                let service = Arc::clone(self);
+                self.tasks.spawn(async move { service.deliver(to, grant).await });
+            }
+            Effect::Changed { peer, standing } => {
+                tracing::info!(peer = %peer.short(), state = %standing.state, "trust changed");
+                if let Some(overlay) = self.overlay.get().filter(|_| !standing.is_mutual()) {
+                    overlay.part(&peer, close::NOT_TRUSTED, "trust has ended");
+                }
+                if let Some(listener) = self.listener.get() {
+                    listener(peer, standing);
+                }
+            }
+        }
+    }
+
+    /// Brings a grant to its receiver on every way there is: over the open
+    /// tunnel, through the rendezvous, and at the endpoints known from before.
+    async fn deliver(self: Arc<Self>, to: NodeId, grant: SignedGrant) {
+        let Ok(_turn) = self.carriers.acquire().await else { return };
+        let Some(overlay) = self.overlay.get() else { return };
+        self.to_put.notify_one();
+        let serial = grant.assume_verified().serial;
+        if overlay.send_grant(&to, grant.clone()).await {
+            self.quiet_turn(|machine, _| machine.handle_delivered(to, serial, Via::Peer)).await;
+        } else {
+            self.offer_directly(to, grant).await;
+        }
+    }
+
+    /// Dials the endpoints known from before and holds a trust exchange.
+    async fn offer_directly(self: &Arc<Self>, to: NodeId, grant: SignedGrant) {
+        let Some(overlay) = self.overlay.get() else { return };
+        let endpoints: Vec<SocketAddr> =
+            overlay.card(&to).map_or_else(Vec::new, |card| card.endpoints.as_slice().to_vec());
+        if endpoints.is_empty() {
+            return;
+        }
+        let serial = grant.assume_verified().serial;
+        let me = overlay.registry().and_then(|registry| registry.status().registered);
+        let offer = TrustOffer {
+            grant,
+            address: me.as_ref().map(|me| me.address),
+            name: me.and_then(|me| me.name),
+        };
+        let answer = overlay.offer_trust(to, &endpoints, &offer).await;
+        let yours = match answer {
+            Ok(TrustAnswer::Stored { yours }) => {
+                self.quiet_turn(|machine, _| machine.handle_delivered(to, serial, Via::Peer)).await;
+                yours
+            }
+            Ok(TrustAnswer::Stale { serial, yours }) => {
+                self.quiet_turn(|machine, now| {
+                    machine.handle_peer_serial(to, serial, Via::Peer, now);
+                })
+                .await;
+                yours
+            }
+            Ok(TrustAnswer::Invalid | TrustAnswer::Full) | Err(DialError::NotTrusted) => None,
+            Err(error) => {
+                tracing::debug!(peer = %to.short(), %error, "no trust exchange");
+                None
+            }
+        };
+        if let Some(yours) = yours.filter(|yours| yours.assume_verified().from == to)
+            && let Err(error) = self.receive(&yours, None).await
+        {
+            tracing::warn!(%error, "a grant could not be written");
+        }
+    }
+
+    /// Puts grants at the rendezvous whenever some are not there.
+    async fn put_at_registry(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.to_put.notified() => {}
+                () = tokio::time::sleep(PUT_AGAIN) => {}
+            }
+            self.put_all().await;
+        }
+    }
+
+    async fn put_all(self: &Arc<Self>) {
+        let Some(registry) = self.overlay.get().and_then(Overlay::registry) else { return };
+        let grants: Vec<SignedGrant> = self.look(|machine, now| {
+            machine
+                .grants_to_deliver(now)
+                .filter(|signed| {
+                    let record = machine.record(signed.assume_verified().to);
+                    record.is_some_and(|record| !record.reached.registry)
+                })
+                .cloned()
+                .collect()
+        });
+        for batch in Grants::batches(grants) {
+            let request = Request::PutGrants(batch.clone());
+            match registry.ask(&request).await {
+                Ok(Answer::GrantsPut(answers)) => self.put(&batch, &answers).await,
+                Ok(_) => tracing::warn!("the rendezvous answered something else than was asked"),
+                Err(error) => {
+                    tracing::debug!(%error, "grants are not at the rendezvous yet");
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn put(self: &Arc<Self>, grants: &Grants, answers: &[PutGrant]) {
+        for (signed, answer) in grants.as_slice().iter().zip(answers) {
+            let grant = signed.assume_verified();
+            let (to, sent) = (grant.to, grant.serial);
+            match *answer {
+                PutGrant::Stored => {
+                    self.quiet_turn(|machine, _| {
+                        machine.handle_delivered(to, sent, Via::Registry);
+                    })
+                    .await;
+                }
+                PutGrant::Stale { serial } => {
+                    self.quiet_turn(|machine, now| {
+                        machine.handle_peer_serial(to, serial, Via::Registry, now);
+                    })
+                    .await;
+                }
+                PutGrant::Invalid | PutGrant::NoSuchNode | PutGrant::MailboxFull => {
+                    tracing::warn!(peer = %to.short(), ?answer, "the rendezvous did not take a grant");
+                }
+            }
+        }
+    }
+
+    async fn watch_the_clock(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            let deadline = self.lock().machine.next_deadline();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = clock::wait_for(deadline, &self.moved) => {}
+            }
+            if deadline.is_some_and(|deadline| deadline <= clock::now()) {
+                self.quiet_turn(Trust::handle_timeout).await;
+            }
+        }
+    }
+}
+
+fn load(store: &Store, key: &Arc<NodeKey>, network: Option<u16>) -> Result<Loaded, LoadError> {
+    let epoch = store.epoch();
+    let records = store.read(rows::all)?;
+    let machine = Trust::restore(Arc::clone(key), network, records, clock::now())?;
+    Ok(Loaded { machine, epoch })
+}
+
+/// Takes what the machine decided: what to write, and what to do after that.
+fn drain(state: &mut Loaded) -> (Batch, Vec<Effect>) {
+    let mut batch = Batch::new(state.epoch);
+    let mut effects = Vec::new();
+    while let Some(output) = state.machine.poll_output() {
+        match output {
+            Output::Persist(record) => rows::put(&mut batch, *record),
+            Output::Deliver { to, grant } => effects.push(Effect::Deliver { to, grant }),
+            Output::Changed { peer, standing } => effects.push(Effect::Changed { peer, standing }),
+        }
+    }
+    (batch, effects)
+}

@@ -1,0 +1,54 @@
+//! The schema of `node.db`, a step a version. Steps are never changed once released.
+
+/// Run in order by the store; their number is the version of the file.
+pub(crate) const MIGRATIONS: &[&str] = &["
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What was granted to and by a peer. Rows are never deleted: the serials in
+-- them refuse replays for ever.
+CREATE TABLE trust (
+    peer   BLOB PRIMARY KEY,
+    record BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Where peers were last known to be.
+CREATE TABLE cards (
+    peer BLOB PRIMARY KEY,
+    card BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Tasks that this node gave to others.
+CREATE TABLE submitted (
+    id              BLOB PRIMARY KEY,
+    settled         INTEGER NOT NULL,
+    state           TEXT NOT NULL,
+    idempotency_key TEXT,
+    record          BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX submitted_live ON submitted (id) WHERE settled = 0;
+CREATE UNIQUE INDEX submitted_key ON submitted (idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
+
+-- Tasks that others gave to this node.
+CREATE TABLE received (
+    id      BLOB PRIMARY KEY,
+    settled INTEGER NOT NULL,
+    state   TEXT NOT NULL,
+    record  BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX received_live ON received (id) WHERE settled = 0;
+
+-- Contents of tasks and results, apart from the records so that those stay
+-- small. side: 0 submitted, 1 received; kind: 0 task, 1 result.
+CREATE TABLE bodies (
+    key  INTEGER PRIMARY KEY,
+    id   BLOB NOT NULL,
+    side INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    UNIQUE (id, side, kind)
+) STRICT;
+"];

@@ -1,0 +1,140 @@
+//! Rows of tasks, of both halves.
+
+use pilot_proto::TaskId;
+use pilot_store::Batch;
+use pilot_tasks::{ReceivedTask, RecordError, SubmittedTask, TaskState};
+use rusqlite::{Connection, OptionalExtension as _, Row};
+
+use super::undecodable;
+
+/// Adds a write of a task that this node submitted.
+pub(crate) fn put_submitted(batch: &mut Batch, task: SubmittedTask) {
+    batch.write(move |transaction| {
+        transaction
+            .prepare_cached(
+                "INSERT INTO submitted (id, settled, state, idempotency_key, record)
+                 VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (id) DO UPDATE SET
+                    settled = excluded.settled, state = excluded.state, record = excluded.record",
+            )?
+            .execute((
+                task.terms.id.as_bytes().as_slice(),
+                task.is_settled(),
+                task.state().word(),
+                task.idempotency_key.as_deref(),
+                task.encode().map_err(unencodable)?,
+            ))?;
+        Ok(())
+    });
+}
+
+/// Adds a write of a task that this node received.
+pub(crate) fn put_received(batch: &mut Batch, task: ReceivedTask) {
+    batch.write(move |transaction| {
+        transaction
+            .prepare_cached(
+                "INSERT INTO received (id, settled, state, record)
+                 VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (id) DO UPDATE SET
+                    settled = excluded.settled, state = excluded.state, record = excluded.record",
+            )?
+            .execute((
+                task.terms.id.as_bytes().as_slice(),
+                task.is_settled(),
+                task.state().word(),
+                task.encode().map_err(unencodable)?,
+            ))?;
+        Ok(())
+    });
+}
+
+fn unencodable(error: RecordError) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(error))
+}
+
+fn submitted_row(row: &Row<'_>) -> rusqlite::Result<SubmittedTask> {
+    SubmittedTask::decode(row.get_ref(0)?.as_blob()?).map_err(|error| undecodable(0, error))
+}
+
+fn received_row(row: &Row<'_>) -> rusqlite::Result<ReceivedTask> {
+    ReceivedTask::decode(row.get_ref(0)?.as_blob()?).map_err(|error| undecodable(0, error))
+}
+
+/// The submitted tasks that are not settled.
+pub(crate) fn live_submitted(connection: &Connection) -> rusqlite::Result<Vec<SubmittedTask>> {
+    connection
+        .prepare_cached("SELECT record FROM submitted WHERE settled = 0 ORDER BY id")?
+        .query_map([], submitted_row)?
+        .collect()
+}
+
+/// The received tasks that are not settled.
+pub(crate) fn live_received(connection: &Connection) -> rusqlite::Result<Vec<ReceivedTask>> {
+    connection
+        .prepare_cached("SELECT record FROM received WHERE settled = 0 ORDER BY id")?
+        .query_map([], received_row)?
+        .collect()
+}
+
+/// One submitted task.
+pub(crate) fn submitted(
+    connection: &Connection,
+    id: TaskId,
+) -> rusqlite::Result<Option<SubmittedTask>> {
+    connection
+        .prepare_cached("SELECT record FROM submitted WHERE id = ?1")?
+        .query_row([id.as_bytes().as_slice()], submitted_row)
+        .optional()
+}
+
+/// The submitted task of an idempotency key.
+pub(crate) fn submitted_by_key(
+    connection: &Connection,
+    key: &str,
+) -> rusqlite::Result<Option<SubmittedTask>> {
+    connection
+        .prepare_cached("SELECT record FROM submitted WHERE idempotency_key = ?1")?
+        .query_row([key], submitted_row)
+        .optional()
+}
+
+/// One received task.
+pub(crate) fn received(
+    connection: &Connection,
+    id: TaskId,
+) -> rusqlite::Result<Option<ReceivedTask>> {
+    connection
+        .prepare_cached("SELECT record FROM received WHERE id = ?1")?
+        .query_row([id.as_bytes().as_slice()], received_row)
+        .optional()
+}
+
+/// The newest submitted tasks, of one state or of all.
+pub(crate) fn list_submitted(
+    connection: &Connection,
+    state: Option<TaskState>,
+    limit: u32,
+) -> rusqlite::Result<Vec<SubmittedTask>> {
+    connection
+        .prepare_cached(
+            "SELECT record FROM submitted WHERE ?1 IS NULL OR state = ?1
+             ORDER BY id DESC LIMIT ?2",
+        )?
+        .query_map((state.map(TaskState::word), limit), submitted_row)?
+        .collect()
+}
+
+/// The newest received tasks, of one state or of all.
+pub(crate) fn list_received(
+    connection: &Connection,
+    state: Option<TaskState>,
+    limit: u32,
+) -> rusqlite::Result<Vec<ReceivedTask>> {
+    connection
+        .prepare_cached(
+            "SELECT record FROM received WHERE ?1 IS NULL OR state = ?1
+             ORDER BY id DESC LIMIT ?2",
+        )?
+        .query_map((state.map(TaskState::word), limit), received_row)?
+        .collect()
+}

@@ -1,0 +1,147 @@
+//! A program that runs until it is killed, and the lines it prints.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+/// Lines of output that may wait to be read; the program waits beyond that.
+const LINES: usize = 4096;
+
+/// A running program. Dropping it kills it.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    errors: Arc<Mutex<String>>,
+}
+
+impl Process {
+    /// Starts `command` with its output piped here.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started.
+    pub fn start(mut command: Command) -> anyhow::Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        let stdout = child.stdout.take().context("no stdout")?;
+        let stderr = child.stderr.take().context("no stderr")?;
+        let (sender, lines) = sync_channel(LINES);
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let errors = Arc::new(Mutex::new(String::new()));
+        thread::spawn({
+            let errors = Arc::clone(&errors);
+            move || collect(stderr, &errors)
+        });
+        Ok(Self { child, lines, errors })
+    }
+
+    /// The rest of the first line that begins with `start`.
+    ///
+    /// # Errors
+    ///
+    /// If the program ends first, or does not print it within `patience`.
+    pub fn line(&mut self, start: &str, patience: Duration) -> anyhow::Result<String> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    if let Some(rest) = line.strip_prefix(start) {
+                        return Ok(rest.trim().to_owned());
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("no line {start:?} within {patience:?}; stderr: {}", self.errors())
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.child.wait()?;
+                    bail!("ended ({status}) before line {start:?}; stderr: {}", self.errors())
+                }
+            }
+        }
+    }
+
+    /// What it has written to stderr so far.
+    #[must_use]
+    pub fn errors(&self) -> String {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it as `kill -9` does, and waits until it is gone.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to stop as `kill` does.
+    ///
+    /// # Errors
+    ///
+    /// If it does not stop within `patience`.
+    pub fn stop(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
+        let status = Command::new("kill").arg(self.pid().to_string()).status()?;
+        if !status.success() {
+            bail!("kill failed");
+        }
+        self.wait(patience)
+    }
+
+    /// Waits until it ends: its output ends with it.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end within `patience`.
+    pub fn wait(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(self.child.wait()?),
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("still running after {patience:?}; stderr: {}", self.errors())
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails only if it has ended already.
+        drop(self.kill());
+    }
+}
+
+fn collect(mut from: impl Read, into: &Mutex<String>) {
+    let mut buffer = [0; 4096];
+    while let Ok(count) = from.read(&mut buffer) {
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { return };
+        into.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_str(&String::from_utf8_lossy(bytes));
+    }
+}

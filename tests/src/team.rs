@@ -1,0 +1,143 @@
+//! A rendezvous and its nodes.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use tempfile::TempDir;
+
+use crate::node::{Node, NodeOptions};
+use crate::programs::Programs;
+use crate::rendezvous::Rendezvous;
+
+/// A rendezvous and nodes, in a folder that goes with them.
+#[derive(Debug)]
+pub struct Team {
+    /// The rendezvous.
+    pub rendezvous: Rendezvous,
+    programs: Programs,
+    nodes: Vec<Node>,
+    addresses: Vec<String>,
+    folder: TempDir,
+}
+
+impl Team {
+    /// Starts a rendezvous and one node for each name, in this order, so that
+    /// the first has the address `1:0001.0000.0001`.
+    ///
+    /// # Errors
+    ///
+    /// If one of them does not start or register.
+    pub fn start(names: &[&str]) -> anyhow::Result<Self> {
+        let programs = Programs::built()?;
+        let folder = tempfile::Builder::new().prefix("pilot").tempdir()?;
+        let rendezvous = Rendezvous::start(&programs, &folder.path().join("rendezvous"))?;
+        let mut team = Self { rendezvous, programs, nodes: vec![], addresses: vec![], folder };
+        for name in names {
+            team.add(name, &[])?;
+        }
+        Ok(team)
+    }
+
+    /// Starts one more node with further flags; its address.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start or register.
+    pub fn add(&mut self, name: &str, flags: &[&str]) -> anyhow::Result<String> {
+        let options = NodeOptions {
+            registry: Some(self.rendezvous.addr().to_string()),
+            flags: flags.iter().map(ToString::to_string).collect(),
+        };
+        let mut node = Node::start(&self.programs, self.folder.path(), name, options)?;
+        let address = node.registered()?;
+        self.nodes.push(node);
+        self.addresses.push(address.clone());
+        Ok(address)
+    }
+
+    /// The node called `name`.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test that misnames a node is wrong")]
+    pub fn node(&self, name: &str) -> &Node {
+        self.nodes.iter().find(|node| node.name() == name).expect("a node of the team")
+    }
+
+    /// The node called `name`, to be killed and restarted.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[expect(clippy::expect_used, reason = "a test that misnames a node is wrong")]
+    pub fn node_mut(&mut self, name: &str) -> &mut Node {
+        self.nodes.iter_mut().find(|node| node.name() == name).expect("a node of the team")
+    }
+
+    /// The address of the node called `name`.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test that misnames a node is wrong")]
+    pub fn address(&self, name: &str) -> &str {
+        let index = self.nodes.iter().position(|node| node.name() == name);
+        index.and_then(|index| self.addresses.get(index)).expect("a node of the team")
+    }
+
+    /// Makes trust between two nodes mutual.
+    ///
+    /// # Errors
+    ///
+    /// If it does not become so within 5 s.
+    pub fn trust(&self, one: &str, other: &str) -> anyhow::Result<()> {
+        self.node(one).ok(&["trust", self.address(other)])?;
+        self.node(other).ok(&["trust", self.address(one)])?;
+        for (node, peer) in [(one, other), (other, one)] {
+            eventually(&format!("{node} and {peer} trust each other"), || {
+                Ok(self.node(node).ctl(&["trust", "check", self.address(peer)])?.code == Some(0))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The folder with everything of the team.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A path inside that folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The programs it runs.
+    #[must_use]
+    pub fn programs(&self) -> &Programs {
+        &self.programs
+    }
+}
+
+/// Asks again and again, as fast as the answer comes, until it is yes.
+///
+/// # Errors
+///
+/// If it is not within 10 s, or the question itself fails.
+pub fn eventually(
+    what: &str,
+    mut is_so: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_so().with_context(|| format!("while waiting until {what}"))? {
+        if Instant::now() > deadline {
+            bail!("not within 10 s: {what}");
+        }
+    }
+    Ok(())
+}
