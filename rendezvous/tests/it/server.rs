@@ -1,20 +1,10 @@
 //! A rendezvous in this process, asked over loopback.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "these are tests"
-)]
-
-mod client;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
 
-use client::{Node, Watch, grant, key, named, private, within};
 use pilot_identity::{NodeId, Scopes};
 use pilot_proto::frame::MAX_SMALL_FRAME;
 use pilot_proto::registry::{Answer, Push, PutGrant, RefusalCode, Register, Request, View};
@@ -24,6 +14,8 @@ use pilot_rendezvous::{LoadError, Server, StartError, StateDirError};
 use pilot_transport::{ConnectError, FramedError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use crate::client::{Node, Watch, grant, key, named, private, within};
 
 /// A rendezvous that runs. Dropped, it ends as if it was killed.
 struct Running {
@@ -112,7 +104,10 @@ async fn what_was_acknowledged_survives_a_kill_and_numbers_go_on() {
     assert_eq!((grant.verify().unwrap().serial, *address), (7, first.address));
     let one = server.connect(1).await;
     assert_eq!(one.register(private()).await.name, first.name);
-    assert_eq!(one.put(client::grant(1, 2, Scopes::ALL, 7)).await, PutGrant::Stale { serial: 7 });
+    assert_eq!(
+        one.put(crate::client::grant(1, 2, Scopes::ALL, 7)).await,
+        PutGrant::Stale { serial: 7 }
+    );
 }
 
 #[tokio::test]
