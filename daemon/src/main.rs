@@ -1,6 +1,6 @@
 //! `pilot-daemon`.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -64,7 +64,10 @@ fn run(settings: Settings) -> anyhow::Result<()> {
 
 fn start_log(settings: &Settings) {
     let filter = EnvFilter::builder().parse_lossy(settings.log.as_str());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match settings.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
