@@ -113,7 +113,7 @@ pub fn claim(transaction: &Transaction<'_>, network: u16) -> rusqlite::Result<()
 /// # Errors
 ///
 /// What SQLite says, or a conversion failure where a row is not what
-/// [`write`] writes.
+/// [`write()`] writes.
 pub fn load(connection: &Connection, registry: &mut Registry) -> rusqlite::Result<()> {
     let mut nodes = connection
         .prepare_cached("SELECT number, key, name, tags, public, endpoints, last_seen FROM node")?;

@@ -184,7 +184,8 @@ impl Keeper {
     /// What a node is told whose request could not be stored.
     fn failed(&self, error: &CommitError) -> Answer {
         tracing::warn!(%error, "the registry could not be written");
-        self.refresh(&mut self.lock());
+        // Loads the machine again and wakes those whose pushes were lost with it.
+        drop(self.decide(|_, _| ()).1);
         Answer::Refused(match error {
             CommitError::DiskFull => {
                 refusal(RefusalCode::DiskFull, "the disk of the rendezvous is full")

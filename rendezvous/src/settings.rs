@@ -24,7 +24,7 @@ pub struct Flags {
     /// Most nodes connected at once [default: 20000]
     #[arg(long, env = "PILOT_RENDEZVOUS_MAX_CONNECTIONS", value_name = "N")]
     pub max_connections: Option<NonZeroU32>,
-    /// Most keys registered [default: 1000000]
+    /// Most keys registered [default: 100000]
     #[arg(long, env = "PILOT_RENDEZVOUS_MAX_NODES", value_name = "N")]
     pub max_nodes: Option<NonZeroU32>,
     /// New connections a second from one IPv4 address or IPv6 /64 [default: 100]
@@ -109,7 +109,7 @@ impl Settings {
             network: 1,
             max_connections: number(20_000),
             // Half a gigabyte of the largest registrations; a typical one has 400 bytes.
-            max_nodes: number(1_000_000),
+            max_nodes: number(100_000),
             rates: Rates {
                 // A site of 400 nodes behind one address comes back at once.
                 connections_per_second: number(100),

@@ -252,12 +252,16 @@ async fn fill_the_disk(disk: &Path) {
     let public = Register { public: true, ..named("two") };
     assert_eq!(two.register(public.clone()).await.name, public.name);
 
+    let mut watch = one.watch().await;
+    assert_eq!(watch.until_caught_up().await, []);
+
     // Down to the last byte: what cannot be stored is refused and not believed.
     let mut ballast_file = fs::OpenOptions::new().append(true).open(&ballast).unwrap();
     while ballast_file.write_all(&[1; 4096]).is_ok() {}
     let renamed =
         two.refusal(&Request::Register(Register { public: true, ..named("three") })).await;
     assert_eq!(renamed.code, RefusalCode::DiskFull);
+    assert_eq!(watch.until_caught_up().await, [], "who watches gets the full picture again");
     let seen = one.ask(&Request::Resolve(PeerRef::Key(key(2).id()))).await;
     let Answer::Record(pilot_proto::registry::View::Known(record)) = seen else {
         panic!("{seen:?}")

@@ -6,6 +6,7 @@ mod presence;
 mod visibility;
 
 use pilot_identity::{Grant, NodeKey, Scopes};
+use pilot_proto::registry::Push;
 use pilot_proto::{BootId, Endpoints, NodeName, Tags};
 use zeroize::Zeroizing;
 
