@@ -102,12 +102,13 @@ impl StateDir {
         getrandom::fill(seed.as_mut_slice())?;
         let unfinished = self.path.join("key.new");
         let write = || {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&unfinished)?;
+            // One that a killed start left behind may have any mode.
+            match fs::remove_file(&unfinished) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
             file.write_all(seed.as_slice())?;
             file.sync_all()?;
             fs::rename(&unfinished, path)?;
@@ -150,6 +151,20 @@ mod tests {
         assert_eq!(StateDir::open(&path).unwrap().key().unwrap().id(), first);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(&path.join("key"))), (0o700, 0o600));
+    }
+
+    #[test]
+    fn a_start_that_was_killed_does_not_spoil_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let left_behind = folder.path().join("key.new");
+        fs::write(&left_behind, "half a key").unwrap();
+        fs::set_permissions(&left_behind, Permissions::from_mode(0o666)).unwrap();
+        let state = StateDir::open(folder.path()).unwrap();
+
+        let made = state.key().unwrap().id();
+
+        assert_eq!(state.key().unwrap().id(), made);
+        assert!(!left_behind.exists());
     }
 
     #[test]
