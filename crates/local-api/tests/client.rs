@@ -1,5 +1,5 @@
 //! The client against a server that answers with given bytes.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;

@@ -191,3 +191,31 @@ fn the_longest_times_that_can_be_asked_for_are_no_end() {
 
     assert_eq!(state(&machine), TaskState::Accepted);
 }
+
+#[test]
+fn a_released_task_is_queued_again_and_its_submitter_hears_of_it() {
+    let mut machine = accepted(&offer(1));
+    let told = send_one(&mut machine, at(2));
+    answer(&mut machine, &told.key, &TaskAnswer::Updated);
+
+    machine.release(&id(1), "nobody took it", at(3));
+
+    assert_eq!(state(&machine), TaskState::Queued);
+    let sent = send_one(&mut machine, at(4));
+    let TaskRequest::Update(update) = sent.into_request(bytes::Bytes::new()) else { panic!() };
+    assert_eq!(update.state, WorkState::Queued);
+    assert_eq!(machine.accept(None, "another", at(5)), Some(id(1)));
+}
+
+#[test]
+fn only_an_accepted_task_is_released_and_a_cancelled_one_ends() {
+    let mut running = accepted(&offer(1));
+    running.progress(&id(1), Some(1), None, at(2)).unwrap();
+    running.release(&id(1), "too late", at(3));
+    assert_eq!(state(&running), TaskState::Running);
+
+    let mut cancelled = accepted(&offer(1));
+    assert_eq!(cancelled.handle_cancel(submitter(), &cancel(1), at(2)), TaskAnswer::Cancelling);
+    cancelled.release(&id(1), "nobody took it", at(3));
+    assert_eq!(state(&cancelled), TaskState::Cancelled);
+}
