@@ -1,0 +1,196 @@
+//! quinn with nothing of ours around it: the baseline of the tunnels.
+//!
+//! The same cipher suite, the same kind of keys on both sides, quinn's own
+//! socket and defaults.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ClientConfig, Connection, Endpoint, ServerConfig};
+use rustls::client::AlwaysResolvesClientRawPublicKeys;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{
+    CryptoProvider, SupportedKxGroup, aws_lc_rs, verify_tls13_signature_with_raw_key,
+};
+use rustls::server::AlwaysResolvesServerRawPublicKeys;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::{CertifiedKey, public_key_to_spki};
+use rustls::version::TLS13;
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, SignatureScheme};
+use rustls_pki_types::{
+    CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime, alg_id,
+};
+
+use crate::load;
+
+/// An Ed25519 private key in PKCS #8 (RFC 8410 §7) up to its 32 bytes.
+const PKCS8_ED25519: [u8; 16] =
+    [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+
+/// A server and a client, each with an endpoint of its own on loopback.
+pub(crate) struct Bare {
+    client: Endpoint,
+    server: Endpoint,
+    config: ClientConfig,
+    addr: SocketAddr,
+}
+
+impl Bare {
+    /// Both in the current runtime, with `group` as the one key exchange.
+    pub(crate) fn bind(group: &'static dyn SupportedKxGroup) -> anyhow::Result<Self> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = Endpoint::server(server_config(group)?, any)?;
+        let addr = server.local_addr()?;
+        Ok(Self { client: Endpoint::client(any)?, server, config: client_config(group)?, addr })
+    }
+
+    /// A new connection, as its client and its server see it.
+    pub(crate) async fn connected(&self) -> anyhow::Result<(Connection, Connection)> {
+        let dial = async {
+            let connecting = self.client.connect_with(self.config.clone(), self.addr, "node")?;
+            Ok::<_, anyhow::Error>(connecting.await?)
+        };
+        let accept = async {
+            let incoming = self.server.accept().await.context("the endpoint is closed")?;
+            Ok(incoming.accept()?.await?)
+        };
+        tokio::try_join!(dial, accept)
+    }
+}
+
+fn provider(group: &'static dyn SupportedKxGroup) -> Arc<CryptoProvider> {
+    Arc::new(CryptoProvider {
+        // The second is for QUIC's first packets.
+        cipher_suites: vec![
+            aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384,
+            aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
+        ],
+        kx_groups: vec![group],
+        ..aws_lc_rs::default_provider()
+    })
+}
+
+fn identity(number: usize) -> anyhow::Result<Arc<CertifiedKey>> {
+    let key = load::key(number);
+    let pkcs8 = [&PKCS8_ED25519[..], &key.seed()[..]].concat();
+    let signer = aws_lc_rs::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8))?;
+    let spki = public_key_to_spki(&alg_id::ED25519, key.id().as_bytes());
+    Ok(Arc::new(CertifiedKey::new(vec![CertificateDer::from(spki.to_vec())], signer)))
+}
+
+fn server_config(group: &'static dyn SupportedKxGroup) -> anyhow::Result<ServerConfig> {
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider(group))
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(Arc::new(AnyKey))
+        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(identity(1)?)));
+    tls.send_tls13_tickets = 0;
+    Ok(ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?)))
+}
+
+fn client_config(group: &'static dyn SupportedKxGroup) -> anyhow::Result<ClientConfig> {
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider(group))
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyKey))
+        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(identity(2)?)));
+    tls.resumption = rustls::client::Resumption::disabled();
+    Ok(ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?)))
+}
+
+/// Takes whoever proves to hold the key that is shown.
+#[derive(Debug)]
+struct AnyKey;
+
+impl AnyKey {
+    fn proved(
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let spki = SubjectPublicKeyInfoDer::from(shown.as_ref());
+        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+        verify_tls13_signature_with_raw_key(message, &spki, signature, &algorithms)
+    }
+}
+
+impl ServerCertVerifier for AnyKey {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls13RequiredForQuic.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Self::proved(message, shown, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+impl ClientCertVerifier for AnyKey {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls13RequiredForQuic.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Self::proved(message, shown, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
