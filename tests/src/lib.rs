@@ -5,12 +5,14 @@
 //! Nothing here waits by the clock alone: every wait is for a line that a
 //! program prints, or for a command to end, with a deadline.
 
+pub mod api;
 mod node;
 mod process;
 mod programs;
 mod rendezvous;
 mod team;
 
+pub use api::Api;
 pub use node::{Node, NodeOptions, Reply};
 pub use process::Process;
 pub use programs::Programs;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
+use crate::api::Api;
 use crate::process::Process;
 use crate::programs::Programs;
 
@@ -149,9 +150,16 @@ impl Node {
     ///
     /// If the daemon does not answer.
     pub fn socket_addr(&self) -> anyhow::Result<SocketAddr> {
-        let status = self.json(&["status"])?;
-        let listen = status.pointer("/daemon/listen").and_then(Value::as_str);
-        Ok(listen.context("no listen address in status")?.parse()?)
+        Ok(self.api()?.status()?.daemon.listen.parse()?)
+    }
+
+    /// Its local API.
+    ///
+    /// # Errors
+    ///
+    /// If the system gives no runtime.
+    pub fn api(&self) -> anyhow::Result<Api> {
+        Api::new(&self.home)
     }
 
     /// A `pilotctl` that talks to this node.

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Lines of output that may wait to be read; the program waits beyond that.
 const LINES: usize = 4096;
@@ -102,11 +103,31 @@ impl Process {
     ///
     /// If it does not stop within `patience`.
     pub fn stop(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
-        let status = Command::new("kill").arg(self.pid().to_string()).status()?;
-        if !status.success() {
-            bail!("kill failed");
-        }
+        self.signal(Signal::TERM)?;
         self.wait(patience)
+    }
+
+    /// Stops its clock: until [`thaw`](Self::thaw) it does nothing, and
+    /// whatever others do in the meantime is done without it.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        kill_process(Pid::from_child(&self.child), signal).context("cannot send a signal")
     }
 
     /// Waits until it ends: its output ends with it.

@@ -45,6 +45,11 @@ impl Rendezvous {
         self.process.pid()
     }
 
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
     /// Kills it as `kill -9` does.
     ///
     /// # Errors

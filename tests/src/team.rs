@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use pilot_local_api::trust::TrustState;
+use pilot_proto::PeerRef;
 use tempfile::TempDir;
 
+use crate::api::Api;
 use crate::node::{Node, NodeOptions};
 use crate::programs::Programs;
 use crate::rendezvous::Rendezvous;
@@ -89,17 +92,39 @@ impl Team {
         index.and_then(|index| self.addresses.get(index)).expect("a node of the team")
     }
 
+    /// The node called `name` by its address, as requests want it.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "the rendezvous gave the address")]
+    pub fn peer(&self, name: &str) -> PeerRef {
+        self.address(name).parse().expect("an address is a peer")
+    }
+
+    /// The local API of the node called `name`.
+    ///
+    /// # Errors
+    ///
+    /// If the system gives no runtime.
+    pub fn api(&self, name: &str) -> anyhow::Result<Api> {
+        self.node(name).api()
+    }
+
     /// Makes trust between two nodes mutual.
     ///
     /// # Errors
     ///
-    /// If it does not become so within 5 s.
+    /// If it does not become so within 10 s.
     pub fn trust(&self, one: &str, other: &str) -> anyhow::Result<()> {
-        self.node(one).ok(&["trust", self.address(other)])?;
-        self.node(other).ok(&["trust", self.address(one)])?;
-        for (node, peer) in [(one, other), (other, one)] {
-            eventually(&format!("{node} and {peer} trust each other"), || {
-                Ok(self.node(node).ctl(&["trust", "check", self.address(peer)])?.code == Some(0))
+        let sides = [(self.api(one)?, self.peer(other)), (self.api(other)?, self.peer(one))];
+        for (api, peer) in &sides {
+            api.trust(peer)?;
+        }
+        for (api, peer) in &sides {
+            eventually(&format!("{one} and {other} trust each other"), || {
+                Ok(api.stands(peer, TrustState::Trusted)?)
             })?;
         }
         Ok(())
