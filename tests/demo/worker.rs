@@ -1,7 +1,7 @@
 //! A specialist's worker loop, as a shell script would write it: accept, work, send results.
 
 use std::io::Read as _;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -37,7 +37,8 @@ fn serve(
     accepting: &Mutex<Option<Child>>,
 ) {
     let running = || accepting.lock().unwrap_or_else(PoisonError::into_inner);
-    accept.stdout(std::process::Stdio::piped());
+    accept.stdout(Stdio::piped());
+    send.stdout(Stdio::null());
     while !over.load(Ordering::SeqCst) {
         let Ok(mut child) = accept.spawn() else { return };
         let stdout = child.stdout.take();

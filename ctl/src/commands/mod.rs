@@ -1,0 +1,66 @@
+//! The commands: one file each, its arguments on top and what it does below.
+
+mod peers;
+mod ping;
+mod resolve;
+mod status;
+mod task;
+mod trust;
+mod untrust;
+mod whoami;
+
+use clap::Subcommand;
+use pilot_local_api::identity::PeerIdentity;
+
+use crate::Ctl;
+use crate::failure::Failure;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Whoami(whoami::Args),
+    Status(status::Args),
+    Trust(trust::Args),
+    Untrust(untrust::Args),
+    Resolve(resolve::Args),
+    Peers(peers::Args),
+    Ping(ping::Args),
+    #[command(subcommand)]
+    Task(task::Command),
+}
+
+pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
+    match command {
+        Command::Whoami(args) => whoami::run(args, ctl).await,
+        Command::Status(args) => status::run(args, ctl).await,
+        Command::Trust(args) => trust::run(args, ctl).await,
+        Command::Untrust(args) => untrust::run(args, ctl).await,
+        Command::Resolve(args) => resolve::run(args, ctl).await,
+        Command::Peers(args) => peers::run(args, ctl).await,
+        Command::Ping(args) => ping::run(args, ctl).await,
+        Command::Task(command) => task::run(command, ctl).await,
+    }
+}
+
+/// A node as people call it: `backend (1:0001.0000.0002)`.
+fn called(node: &PeerIdentity) -> String {
+    match (&node.name, node.address) {
+        (Some(name), Some(address)) => format!("{name} ({address})"),
+        (Some(name), None) => name.to_string(),
+        (None, Some(address)) => address.to_string(),
+        (None, None) => node.public_key.to_string(),
+    }
+}
+
+/// A value of a table's cell; `-` if there is none.
+fn cell<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// Whether a node is up, in a word.
+const fn online(online: Option<bool>) -> &'static str {
+    match online {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "unknown",
+    }
+}

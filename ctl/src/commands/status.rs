@@ -1,0 +1,78 @@
+use pilot_flags::HumanDuration;
+use pilot_local_api::status::{RendezvousStatus, StatusView};
+
+use crate::Ctl;
+use crate::failure::Failure;
+use crate::shown;
+use crate::ui::pairs;
+
+/// Show how this node is doing: rendezvous, endpoints, peers, queues, disk.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) async fn run(Args {}: Args, ctl: &Ctl) -> Result<(), Failure> {
+    ctl.ui.answer(&ctl.client.status().await?, text)
+}
+
+fn text(status: &StatusView) -> String {
+    let daemon = &status.daemon;
+    let up = HumanDuration::from_secs(daemon.uptime_ms / 1000);
+    let (peers, queues, disk) = (status.peers, status.queues, status.disk);
+    let mut lines = pairs([
+        ("daemon", Some(format!("{}, pid {}, up {up}", daemon.version, daemon.pid))),
+        ("home", Some(daemon.home.clone())),
+        ("listens on", Some(daemon.listen.clone())),
+        ("rendezvous", Some(rendezvous(&status.rendezvous))),
+        ("endpoints", Some(status.endpoints.join(" "))),
+        ("seen by untrusted nodes", Some(if status.public { "yes" } else { "no" }.to_owned())),
+        (
+            "peers",
+            Some(format!(
+                "{} trusted ({} connected), {} requested, {} pending",
+                peers.trusted, peers.connected, peers.requested, peers.pending
+            )),
+        ),
+        (
+            "submitted",
+            Some(format!(
+                "{} live, {} of them not delivered yet",
+                queues.submitted_live, queues.submitted_undelivered
+            )),
+        ),
+        (
+            "received",
+            Some(format!(
+                "{} waiting, {} accepted, {} results not confirmed yet",
+                queues.received_waiting, queues.received_leased, queues.results_pending
+            )),
+        ),
+        (
+            "disk",
+            Some(format!(
+                "{:.1} MB used, {:.1} GB free{}",
+                megabytes(disk.store_bytes),
+                megabytes(disk.free_bytes) / 1000.0,
+                if disk.full { ", FULL: new work is refused" } else { "" }
+            )),
+        ),
+    ]);
+    for warning in &status.warnings {
+        lines.push_str(&format!("warning: {}\n", shown::line(warning)));
+    }
+    lines
+}
+
+fn rendezvous(link: &RendezvousStatus) -> String {
+    let Some(address) = &link.address else { return "none configured".to_owned() };
+    let since = link.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
+    let why = link.last_error.as_ref().map(|why| format!(": {}", shown::line(why)));
+    match link.connected {
+        true => format!("{address}, registered{since}"),
+        false => format!("{address}, not connected{since}{}", why.unwrap_or_default()),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}

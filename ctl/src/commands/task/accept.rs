@@ -1,0 +1,56 @@
+use pilot_flags::HumanDuration;
+use pilot_local_api::errors::{ApiError, ErrorCode};
+use pilot_local_api::proto::PeerRef;
+use pilot_local_api::tasks::{AcceptRequest, AcceptedTask};
+
+use crate::Ctl;
+use crate::failure::Failure;
+use crate::shown;
+use crate::ui::pairs;
+
+/// Accept the next task of this node's queue; exit code 5 if none came in time.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How long to wait for one: 30, 30s, 5m; 0 does not wait.
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    timeout: HumanDuration,
+    /// Only tasks of this submitter.
+    #[arg(long, value_name = "PEER")]
+    from: Option<PeerRef>,
+}
+
+pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
+    let request = AcceptRequest { timeout_ms: args.timeout.as_millis(), from: args.from };
+    let Some(task) = ctl.client.accept(&request).await? else {
+        let message = format!("no task came within {}", args.timeout);
+        return Err(ApiError::new(ErrorCode::NoTask, message).into());
+    };
+    let id = task.id;
+    // Nobody has seen it: the next worker may have it at once.
+    ctl.ui.answer(&task, text).inspect_err(|_| {
+        ctl.ui.say(&format!("task {id} was accepted, and its description could not be printed"));
+    })
+}
+
+fn text(task: &AcceptedTask) -> String {
+    let from = match &task.from_name {
+        Some(name) => format!("{} ({})", shown::line(name), shown::line(&task.from)),
+        None => shown::line(&task.from),
+    };
+    let mut text = pairs([
+        ("id", Some(task.id.to_string())),
+        ("from", Some(from)),
+        ("attempt", (task.attempt > 1).then(|| task.attempt.to_string())),
+        ("deadline", task.deadline_at.as_ref().map(ToString::to_string)),
+        ("ends at the latest", task.lease_expires_at.as_ref().map(ToString::to_string)),
+    ]);
+    for (name, value) in &task.params.0 {
+        text.push_str(&format!("param {}: {}\n", shown::line(name), shown::line(value)));
+    }
+    for file in &task.attachments {
+        let name = shown::line(file.name.as_str());
+        text.push_str(&format!("attachment {name}: {} bytes\n", file.size));
+    }
+    text.push_str(&format!("description: {}\n", shown::lines(&task.description)));
+    text
+}

@@ -1,0 +1,57 @@
+mod accept;
+mod attachments;
+mod cancel;
+mod decline;
+mod ending;
+mod fail;
+mod get;
+mod list;
+mod progress;
+mod result;
+mod send_results;
+mod submit;
+mod wait;
+mod watch;
+
+use clap::Subcommand;
+
+use super::{called, cell};
+use crate::Ctl;
+use crate::failure::Failure;
+
+/// Submit tasks to peers, and serve the tasks of peers.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Submit(submit::Args),
+    Accept(accept::Args),
+    SendResults(send_results::Args),
+    Get(get::Args),
+    List(list::Args),
+    Wait(wait::Args),
+    Result(result::Args),
+    Watch(watch::Args),
+    Progress(progress::Args),
+    Decline(decline::Args),
+    Fail(fail::Args),
+    Cancel(cancel::Args),
+    Attachments(attachments::Args),
+}
+
+pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
+    match command {
+        // Much larger than the others; boxed so that they do not carry it.
+        Command::Submit(args) => Box::pin(submit::run(args, ctl)).await,
+        Command::Accept(args) => accept::run(args, ctl).await,
+        Command::SendResults(args) => send_results::run(args, ctl).await,
+        Command::Get(args) => get::run(args, ctl).await,
+        Command::List(args) => list::run(args, ctl).await,
+        Command::Wait(args) => Box::pin(wait::run(args, ctl)).await,
+        Command::Result(args) => result::run(args, ctl).await,
+        Command::Watch(args) => Box::pin(watch::run(args, ctl)).await,
+        Command::Progress(args) => progress::run(args, ctl).await,
+        Command::Decline(args) => decline::run(args, ctl).await,
+        Command::Fail(args) => fail::run(args, ctl).await,
+        Command::Cancel(args) => cancel::run(args, ctl).await,
+        Command::Attachments(args) => attachments::run(args, ctl).await,
+    }
+}

@@ -1,0 +1,83 @@
+//! Text that a peer wrote, made safe for a terminal.
+
+use core::fmt::Write as _;
+
+/// One line: whatever could move the cursor, change colours, hide text or turn
+/// the direction of writing is shown as an escape (`\n`, `\u{202e}`).
+pub(crate) fn line(text: &str) -> String {
+    escaped(text, |_| false)
+}
+
+/// Several lines: as [`line`], but line ends and tabs stay.
+pub(crate) fn lines(text: &str) -> String {
+    escaped(text, |letter| letter == '\n' || letter == '\t')
+}
+
+/// One line of at most `width` characters, the end cut off.
+pub(crate) fn short(text: &str, width: usize) -> String {
+    let shown = line(text);
+    if shown.chars().nth(width).is_none() {
+        return shown;
+    }
+    let mut cut: String = shown.chars().take(width.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+fn escaped(text: &str, stays: impl Fn(char) -> bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if stays(letter) || !is_dangerous(letter) {
+            out.push(letter);
+        } else {
+            match letter {
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                '\t' => out.push_str("\\t"),
+                other => {
+                    // Writing to a string cannot fail.
+                    let _: core::fmt::Result = write!(out, "\\u{{{:x}}}", u32::from(other));
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Control characters, and the invisible ones that change how others are
+/// shown: bidirectional controls (Unicode UAX #9 §2), line and paragraph
+/// separators, zero-width characters, tags.
+fn is_dangerous(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter,
+            '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_a_peer_writes_reaches_the_terminal_as_a_command() {
+        let table = [
+            ("plain é 漢字 🙂", "plain é 漢字 🙂"),
+            ("a\x1b[31mred", "a\\u{1b}[31mred"),
+            ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
+            ("user\u{202e}txt.exe", "user\\u{202e}txt.exe"),
+            ("\u{9b}2J\u{2028}\u{200d}\u{feff}", "\\u{9b}2J\\u{2028}\\u{200d}\\u{feff}"),
+        ];
+        for (written, shown) in table {
+            assert_eq!(line(written), shown);
+        }
+        assert_eq!(lines("a\n\tb\x1b\r"), "a\n\tb\\u{1b}\\r");
+    }
+
+    #[test]
+    fn a_cut_says_so() {
+        assert_eq!(short("abc", 3), "abc");
+        assert_eq!(short("abcd", 3), "ab…");
+        assert_eq!(short("a\nbcd", 4), "a\\n…");
+    }
+}

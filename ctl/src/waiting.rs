@@ -1,0 +1,92 @@
+//! Waiting for a daemon that restarts, and for signals.
+
+use core::future::Future;
+use core::time::Duration;
+use std::io;
+use std::time::Instant;
+
+use pilot_local_api::{ApiError, CallError, ErrorCode};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::Ctl;
+use crate::failure::Failure;
+
+/// How long a daemon may be away before a command gives up on it.
+///
+/// A restart takes well under a second; one that must check its store after a
+/// power cut, or that a supervisor restarts with backoff, takes some more.
+const AWAY: Duration = Duration::from_secs(30);
+
+/// Time between two tries: short beside what a person notices.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// What to do if nobody listens at the very first try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AtFirst {
+    /// Fail: there is no daemon to be waited for.
+    Fail,
+    /// Wait as for one that restarts.
+    Wait,
+}
+
+/// Makes a call that may be repeated, until the daemon has answered it or has
+/// been away for [`AWAY`].
+pub(crate) async fn patiently<T, F>(
+    ctl: &Ctl,
+    at_first: AtFirst,
+    mut call: impl FnMut() -> F,
+) -> Result<T, CallError>
+where
+    F: Future<Output = Result<T, CallError>>,
+{
+    let mut away: Option<Instant> = None;
+    loop {
+        let error = match call().await {
+            Err(error) if is_away(&error) => error,
+            answered => return answered,
+        };
+        let since = match away {
+            Some(since) => since,
+            None if at_first == AtFirst::Fail && matches!(error, CallError::Unsent(_)) => {
+                return Err(error);
+            }
+            None => {
+                ctl.ui.say(&format!("{error}; trying again for {} s", AWAY.as_secs()));
+                *away.insert(Instant::now())
+            }
+        };
+        if since.elapsed() >= AWAY {
+            return Err(error);
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Whether there was no answer because there was no daemon.
+fn is_away(error: &CallError) -> bool {
+    match error {
+        CallError::Unsent(error) => error.code == ErrorCode::DaemonNotRunning,
+        CallError::Lost(_) => true,
+        CallError::Refused(_) => false,
+    }
+}
+
+/// Does `work` until a signal asks the program to end; `told` is what is said then.
+pub(crate) async fn until_signal<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+    told: impl FnOnce() -> ApiError,
+) -> Result<T, Failure> {
+    let listen = |kind| signal(kind).map_err(|error| cannot_listen(&error));
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let number = tokio::select! {
+        done = work => return done,
+        _ = interrupt.recv() => 2,
+        _ = terminate.recv() => 15,
+    };
+    Err(Failure::Signal { number, told: told() })
+}
+
+fn cannot_listen(error: &io::Error) -> Failure {
+    ApiError::new(ErrorCode::Internal, format!("cannot listen for signals: {error}")).into()
+}
