@@ -33,13 +33,24 @@ struct State {
     epoch: Epoch,
     /// A group was taken and is not settled.
     busy: bool,
+    /// The writer sleeps until there is work. Ringing costs a system call
+    /// even if nobody hears it, so it is done for sleepers only.
+    writer_sleeps: bool,
+    /// Callers that sleep until there is room.
+    callers_asleep: usize,
     closed: bool,
 }
 
 impl Queue {
     pub(crate) const fn new() -> Self {
-        let state =
-            State { waiting: VecDeque::new(), epoch: Epoch::FIRST, busy: false, closed: false };
+        let state = State {
+            waiting: VecDeque::new(),
+            epoch: Epoch::FIRST,
+            busy: false,
+            writer_sleeps: false,
+            callers_asleep: 0,
+            closed: false,
+        };
         Self { state: Mutex::new(state), work: Condvar::new(), room: Condvar::new() }
     }
 
@@ -50,7 +61,9 @@ impl Queue {
     pub(crate) fn push(&self, batch: Batch) -> Commit {
         let mut state = self.lock();
         while state.waiting.len() >= MAX_QUEUED && !state.closed {
+            state.callers_asleep += 1;
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.callers_asleep -= 1;
         }
         if state.closed {
             return Commit::settled(Err(CommitError::Closed));
@@ -63,8 +76,11 @@ impl Queue {
         }
         let (done, outcome) = oneshot::channel();
         state.waiting.push_back(Job { batch, done });
+        let asleep = std::mem::take(&mut state.writer_sleeps);
         drop(state);
-        self.work.notify_one();
+        if asleep {
+            self.work.notify_one();
+        }
         Commit::queued(outcome)
     }
 
@@ -74,22 +90,33 @@ impl Queue {
         loop {
             if let Some(job) = state.waiting.pop_front() {
                 state.busy = true;
-                drop(state);
-                self.room.notify_one();
+                self.make_room(state);
                 return Some(job);
             }
             if state.closed {
                 return None;
             }
+            state.writer_sleeps = true;
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.writer_sleeps = false;
         }
     }
 
     /// One more job for the group, if one is in line.
     pub(crate) fn join_group(&self) -> Option<Job> {
-        let job = self.lock().waiting.pop_front();
-        self.room.notify_one();
+        let mut state = self.lock();
+        let job = state.waiting.pop_front();
+        self.make_room(state);
         job
+    }
+
+    /// A job was taken out of line: wakes a caller that waits for its place.
+    fn make_room(&self, state: MutexGuard<'_, State>) {
+        let asleep = state.callers_asleep > 0;
+        drop(state);
+        if asleep {
+            self.room.notify_one();
+        }
     }
 
     /// Tells a group's callers, and on failure ends the epoch for all in line.
@@ -106,8 +133,11 @@ impl Queue {
         } else {
             VecDeque::new()
         };
+        let asleep = state.callers_asleep > 0;
         drop(state);
-        self.room.notify_all();
+        if asleep {
+            self.room.notify_all();
+        }
         for done in group {
             tell(done, outcome.clone());
         }

@@ -30,9 +30,12 @@ impl Server {
 
     /// Serves until `stop`; what is being answered then is cut off.
     pub(crate) async fn run(self, stop: CancellationToken) -> io::Result<()> {
+        // A bare router would be built anew for each connection, and most
+        // connections bring one request.
+        let connections = self.router.into_make_service();
         tokio::select! {
             () = stop.cancelled() => Ok(()),
-            served = axum::serve(OwnUser(self.listener), self.router).into_future() => served,
+            served = axum::serve(OwnUser(self.listener), connections).into_future() => served,
         }
     }
 }
