@@ -111,6 +111,7 @@ impl Host for NodeHost {
     fn link(&self, peer: NodeId, event: LinkEvent) {
         match event {
             LinkEvent::Up => tracing::info!(peer = %peer.short(), "peer connected"),
+            LinkEvent::Found => self.keep_card(peer),
             LinkEvent::Down => {}
             LinkEvent::NotTrusted => self.trust.mend(peer),
         }
@@ -132,7 +133,18 @@ impl NodeHost {
         if card.endpoints.as_slice().is_empty() {
             let address = card.address.or(address);
             overlay.learn(peer, Card { endpoints: Endpoints::new([source]), address, ..card });
+            self.keep_card(peer);
         }
+    }
+
+    /// Writes where a peer is, so that it is found there after a restart also
+    /// while the rendezvous is away.
+    fn keep_card(&self, peer: NodeId) {
+        let Some(card) = self.overlay.get().and_then(|overlay| overlay.card(&peer)) else { return };
+        let mut batch = self.store.batch();
+        cards::put(&mut batch, peer, card);
+        // If it is lost, the peer or the rendezvous tells it again.
+        drop(self.store.commit(batch));
     }
 
     async fn registered(&self, key: NodeId, registered: Registered) {
@@ -169,7 +181,7 @@ impl NodeHost {
             Push::Peer(record) => {
                 let (id, address, name) = (record.id, record.address, record.name.clone());
                 let mut batch = self.store.batch();
-                cards::put(&mut batch, record);
+                cards::put(&mut batch, id, record.into());
                 self.write(batch).await;
                 self.trust.told(id, address, name).await;
             }

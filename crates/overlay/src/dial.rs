@@ -6,7 +6,8 @@ use std::sync::Arc;
 use pilot_identity::NodeId;
 use pilot_proto::control::{ControlAnswer, ControlRequest, Hello};
 use pilot_proto::frame::MAX_SMALL_FRAME;
-use pilot_proto::{MINOR_VERSION, Service, close};
+use pilot_proto::registry::{Answer, Request, View};
+use pilot_proto::{MINOR_VERSION, PeerRef, Service, close};
 use pilot_transport::{Alpn, CloseReason, ConnectError, Connection, Priority};
 use pilot_transport::{Framed, FramedError};
 use tokio::time::timeout;
@@ -73,6 +74,9 @@ impl Inner {
     /// Dials until it succeeds or fails, starting over with each new card.
     async fn dial(self: &Arc<Self>, id: NodeId, peer: &Arc<Peer>) -> Result<Session, DialError> {
         let mut news = peer.news();
+        if peer.card().endpoints.as_slice().is_empty() {
+            self.look_up(id).await;
+        }
         loop {
             news.mark_unchanged();
             if let Some(session) = peer.session() {
@@ -99,6 +103,17 @@ impl Inner {
                 }
                 _ = news.changed() => {}
             }
+        }
+    }
+
+    /// Asks the rendezvous where a peer is: trust may be so new that it has
+    /// not told yet.
+    async fn look_up(&self, id: NodeId) {
+        let Some(registry) = &self.registry else { return };
+        let request = Request::Resolve(PeerRef::Key(id));
+        if let Ok(Answer::Record(View::Known(record))) = registry.ask(&request).await {
+            self.learn(id, record.into());
+            self.host.link(id, LinkEvent::Found);
         }
     }
 

@@ -64,6 +64,9 @@ pub enum RegistryEvent {
 pub enum LinkEvent {
     /// There is a session now.
     Up,
+    /// Its card is newer than what the rendezvous has pushed: it dialled from
+    /// elsewhere, or was looked up.
+    Found,
     /// There is none any more.
     Down,
     /// The peer refused: it does not hold our grant, or took its own back.

@@ -1,8 +1,11 @@
 //! What is held of one peer: its card, and the session that is in use.
 
+use std::iter::once;
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pilot_identity::NodeId;
+use pilot_proto::Endpoints;
 use tokio::sync::watch;
 
 use crate::book::Card;
@@ -78,6 +81,18 @@ impl Peer {
         };
         self.tell();
         dead
+    }
+
+    /// Puts the socket it dialled from before the endpoints on its card: a
+    /// node has one. True if it was not on it.
+    pub(crate) fn found_at(&self, source: SocketAddr) -> bool {
+        let mut state = self.lock();
+        let known = state.card.endpoints.as_slice();
+        if known.contains(&source) {
+            return false;
+        }
+        state.card.endpoints = Endpoints::new(once(source).chain(known.iter().copied()));
+        true
     }
 
     pub(crate) fn install(&self, new: &Session, me: &NodeId) -> Installed {

@@ -34,6 +34,9 @@ impl Inner {
         let inner = Arc::clone(self);
         let served = session.clone();
         self.tasks.spawn(async move { inner.serve_session(served).await });
+        if !session.dialled_here() && peer.found_at(session.connection().remote_addr()) {
+            self.host.link(id, LinkEvent::Found);
+        }
         match peer.install(session, &self.me) {
             Installed::First => self.host.link(id, LinkEvent::Up),
             Installed::Buried(old) => {

@@ -1,8 +1,8 @@
 //! Where peers were last known to be, for dialling them without the rendezvous.
 
-use pilot_identity::NodeId;
+use pilot_identity::{NodeId, Timestamp};
 use pilot_overlay::Card;
-use pilot_proto::registry::NodeRecord;
+use pilot_proto::{Address, Endpoints, NodeName, Tags};
 use pilot_store::Batch;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
@@ -10,14 +10,37 @@ use serde::{Deserialize, Serialize};
 /// The versions of a row.
 #[derive(Serialize, Deserialize)]
 enum Stored {
-    V1(NodeRecord),
+    V1(NodeId, Kept),
 }
 
-/// Adds a write of what the rendezvous said of a peer.
-pub(crate) fn put(batch: &mut Batch, record: NodeRecord) {
+/// What is kept of a card. Which run was online is not: another one may be by now.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    address: Option<Address>,
+    name: Option<NodeName>,
+    tags: Tags,
+    endpoints: Endpoints,
+    last_seen: Option<Timestamp>,
+}
+
+impl From<Card> for Kept {
+    fn from(card: Card) -> Self {
+        let Card { address, name, tags, endpoints, boot: _, last_seen } = card;
+        Self { address, name, tags, endpoints, last_seen }
+    }
+}
+
+impl From<Kept> for Card {
+    fn from(kept: Kept) -> Self {
+        let Kept { address, name, tags, endpoints, last_seen } = kept;
+        Self { address, name, tags, endpoints, boot: None, last_seen }
+    }
+}
+
+/// Adds a write of what is known of a peer.
+pub(crate) fn put(batch: &mut Batch, id: NodeId, card: Card) {
     batch.write(move |transaction| {
-        let id = record.id;
-        let bytes = postcard::to_allocvec(&Stored::V1(record))
+        let bytes = postcard::to_allocvec(&Stored::V1(id, card.into()))
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
         transaction
             .prepare_cached(
@@ -37,10 +60,7 @@ pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<(NodeId, Card
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     let cards = rows.iter().filter_map(|bytes| match postcard::from_bytes(bytes) {
-        Ok(Stored::V1(record)) => {
-            let id = record.id;
-            Some((id, Card { boot: None, ..Card::from(record) }))
-        }
+        Ok(Stored::V1(id, kept)) => Some((id, kept.into())),
         Err(error) => {
             tracing::warn!(%error, "a stored card of a peer is unreadable");
             None
