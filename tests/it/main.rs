@@ -1,5 +1,7 @@
 //! Real programs on loopback: what only programs can show.
 
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
 mod article;
 mod cli;
 mod crash;
