@@ -1,5 +1,6 @@
 //! The words of the command line that all commands share.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -26,12 +27,12 @@ pub(crate) struct Cli {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// The node's home folder [default: ~/.pilot].
-    #[arg(long, global = true, env = "PILOT_HOME", value_name = "DIR", hide_env_values = true)]
+    /// The node's home folder [env: PILOT_HOME] [default: ~/.pilot].
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
 
-    /// The daemon's socket [default: pilot.sock in the home folder].
-    #[arg(long, global = true, env = "PILOT_SOCKET", value_name = "PATH", hide_env_values = true)]
+    /// The daemon's socket [env: PILOT_SOCKET] [default: pilot.sock in the home folder].
+    #[arg(long, global = true, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
 
     #[command(subcommand)]
@@ -39,13 +40,20 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// Where the daemon listens.
-    pub(crate) fn socket(&self) -> Result<PathBuf, ApiError> {
-        if let Some(socket) = &self.socket {
-            return Ok(socket.clone());
+    /// Where the daemon listens: a flag counts before a variable. A home that
+    /// was given by a flag is not overruled by the socket of a variable.
+    pub(crate) fn socket(
+        &self,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<PathBuf, ApiError> {
+        let variable = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let of_variable = || variable("PILOT_SOCKET").filter(|_| self.home.is_none());
+        if let Some(socket) = self.socket.clone().or_else(of_variable) {
+            return Ok(socket);
         }
-        let home = self.home.clone().or_else(|| std::env::home_dir().map(|dir| dir.join(".pilot")));
-        let home = home.filter(|home| !home.as_os_str().is_empty()).ok_or_else(|| {
+        let home = self.home.clone().or_else(|| variable("PILOT_HOME"));
+        let home = home.or_else(|| variable("HOME").map(|home| home.join(".pilot")));
+        let home = home.ok_or_else(|| {
             ApiError::new(
                 ErrorCode::InvalidArgument,
                 "there is no home folder here: HOME is not set; nothing was sent",
@@ -68,13 +76,26 @@ mod tests {
     }
 
     #[test]
-    fn the_socket_is_in_the_home_unless_it_is_given() {
-        let cli = |words: &[&str]| Cli::try_parse_from([&["pilotctl"], words].concat()).unwrap();
+    fn the_socket_is_named_by_flag_then_variable_then_home() {
+        let environment = |name: &str| match name {
+            "PILOT_HOME" => Some("/env".into()),
+            "PILOT_SOCKET" => Some("/env.sock".into()),
+            _ => Some("/root".into()),
+        };
+        let table: [(&[&str], &str, &str); 4] = [
+            (&["whoami"], "/env.sock", "/root/.pilot/pilot.sock"),
+            (&["whoami", "--home", "/h"], "/h/pilot.sock", "/h/pilot.sock"),
+            (&["--socket", "/s", "whoami"], "/s", "/s"),
+            (&["--socket", "/s", "--home", "/h", "whoami"], "/s", "/s"),
+        ];
+        for (words, with_variables, without) in table {
+            let cli = Cli::try_parse_from([&["pilotctl"], words].concat()).unwrap();
+            let only_home = |name: &str| environment(name).filter(|_| name == "HOME");
 
-        let home = cli(&["whoami", "--home", "/h"]);
-        let socket = cli(&["--socket", "/s", "--home", "/h", "whoami"]);
-
-        assert_eq!(home.socket(), Ok(PathBuf::from("/h/pilot.sock")));
-        assert_eq!(socket.socket(), Ok(PathBuf::from("/s")));
+            assert_eq!(cli.socket(environment), Ok(PathBuf::from(with_variables)), "{words:?}");
+            assert_eq!(cli.socket(only_home), Ok(PathBuf::from(without)), "{words:?}");
+        }
+        let cli = Cli::try_parse_from(["pilotctl", "whoami"]).unwrap();
+        assert_eq!(cli.socket(|_| None).unwrap_err().code, ErrorCode::InvalidArgument);
     }
 }

@@ -49,7 +49,8 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn serve(cli: Cli, ui: &Ui) -> Result<(), Failure> {
-    let ctl = Ctl { client: Client::new(cli.socket()?), ui: ui.clone() };
+    let ctl =
+        Ctl { client: Client::new(cli.socket(|name| std::env::var_os(name))?), ui: ui.clone() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| {
         ApiError::new(ErrorCode::Internal, format!("cannot start the runtime: {error}"))

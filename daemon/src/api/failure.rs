@@ -159,15 +159,17 @@ impl From<FindError> for Failure {
         let message = error.to_string();
         match error {
             FindError::Unknown { wanted, nearest } => {
-                let failure = Self::new(ErrorCode::UnknownPeer, message)
+                let (guess, hint) = match nearest.first() {
+                    Some(name) => (
+                        format!("; did you mean {name}? nothing was sent"),
+                        format!("pilotctl resolve {name}"),
+                    ),
+                    None => (String::new(), "pilotctl peers".to_owned()),
+                };
+                Self::new(ErrorCode::UnknownPeer, message + &guess)
+                    .hint(hint)
                     .detail("peer", wanted.to_string())
-                    .detail("nearest", nearest.clone());
-                match nearest.first() {
-                    Some(name) => {
-                        failure.hint(format!("did you mean {name}?  pilotctl resolve {name}"))
-                    }
-                    None => failure.hint("pilotctl peers  # or use the peer's address"),
-                }
+                    .detail("nearest", nearest)
             }
             FindError::Registry { source, .. } => {
                 let failure = Self::from(source);

@@ -8,7 +8,7 @@ use axum::extract::State;
 use pilot_identity::Timestamp;
 use pilot_local_api::ErrorCode;
 use pilot_local_api::tasks::{
-    CancelRequest, ContentFile, ResultView, SubmitRequest, TaskView, data_fields,
+    CancelRequest, ContentFile, ResultView, Role, SubmitRequest, TaskView, data_fields,
 };
 use pilot_proto::TaskId;
 use pilot_proto::tasks::{InlineFile, MAX_NOTE, TaskBody};
@@ -117,13 +117,13 @@ pub(crate) async fn result(
     State(node): State<Arc<Node>>,
     Task(id): Task,
 ) -> Result<Json<ResultView>, Failure> {
-    let (side, peer, now, reason) = match row(&node, id).await? {
+    let (role, peer, now, reason) = match row(&node, id).await? {
         Row::Submitted(task) => {
-            (Side::Submitted, task.peer, task.state(), task.reason().to_owned())
+            (Role::Submitted, task.peer, task.state(), task.reason().to_owned())
         }
         Row::Received(task) => {
             let reason = task.ending().map(|ending| ending.reason.clone()).unwrap_or_default();
-            (Side::Received, task.peer, task.state(), reason)
+            (Role::Received, task.peer, task.state(), reason)
         }
     };
     if !now.is_terminal() {
@@ -132,8 +132,12 @@ pub(crate) async fn result(
             .hint(format!("pilotctl task wait {id}"))
             .detail("task", id.to_string()));
     }
+    let side = match role {
+        Role::Submitted => Side::Submitted,
+        Role::Received => Side::Received,
+    };
     let body = node.tasks().result_body(side, id)?;
-    if body.is_none() && side == Side::Received {
+    if body.is_none() && role == Role::Received {
         let message = format!("the submitter has the result of {id}; it is no longer kept here");
         return Err(Failure::new(ErrorCode::NotFound, message)
             .hint(format!("pilotctl task result {id}  # on the submitter's node")));
@@ -143,7 +147,7 @@ pub(crate) async fn result(
     let files = body.files.into_iter();
     Ok(Json(ResultView {
         id,
-        state: state(now),
+        state: state(role, now),
         from: node.peer_identity(peer),
         reason: (!reason.is_empty()).then_some(reason),
         is_json: body.is_json,

@@ -11,10 +11,14 @@ use pilot_tasks::{History, ReceivedTask, SubmittedTask};
 use crate::node::Node;
 use crate::services::tasks::Row;
 
-/// The words of the machines in the words of the API.
-pub(super) const fn state(state: pilot_tasks::TaskState) -> TaskState {
+/// The words of the machines in the words of the API: what waits in the
+/// worker's queue is `delivered` on both nodes.
+pub(super) const fn state(role: Role, state: pilot_tasks::TaskState) -> TaskState {
     match state {
-        pilot_tasks::TaskState::Queued => TaskState::Queued,
+        pilot_tasks::TaskState::Queued => match role {
+            Role::Submitted => TaskState::Queued,
+            Role::Received => TaskState::Delivered,
+        },
         pilot_tasks::TaskState::Delivered => TaskState::Delivered,
         pilot_tasks::TaskState::Accepted => TaskState::Accepted,
         pilot_tasks::TaskState::Running => TaskState::Running,
@@ -26,11 +30,17 @@ pub(super) const fn state(state: pilot_tasks::TaskState) -> TaskState {
     }
 }
 
-/// The state the API names, as the machines have it; none has `input_required`.
-pub(super) const fn wanted(wanted: TaskState) -> Option<pilot_tasks::TaskState> {
+/// The state the API names, as that half's machine has it; none if it never is in it.
+pub(super) const fn wanted(role: Role, wanted: TaskState) -> Option<pilot_tasks::TaskState> {
     match wanted {
-        TaskState::Queued => Some(pilot_tasks::TaskState::Queued),
-        TaskState::Delivered => Some(pilot_tasks::TaskState::Delivered),
+        TaskState::Queued => match role {
+            Role::Submitted => Some(pilot_tasks::TaskState::Queued),
+            Role::Received => None,
+        },
+        TaskState::Delivered => match role {
+            Role::Submitted => Some(pilot_tasks::TaskState::Delivered),
+            Role::Received => Some(pilot_tasks::TaskState::Queued),
+        },
         TaskState::Accepted => Some(pilot_tasks::TaskState::Accepted),
         TaskState::Running => Some(pilot_tasks::TaskState::Running),
         TaskState::InputRequired => None,
@@ -64,7 +74,7 @@ pub(super) fn whole(node: &Node, row: &Row) -> Result<TaskView, pilot_store::Rea
         view.params = Params(body.params);
         view.attachments = body.files.iter().map(attachment).collect();
     }
-    view.history = changes(history);
+    view.history = changes(view.role, history);
     Ok(view)
 }
 
@@ -77,10 +87,10 @@ pub(super) fn attachment(file: &InlineFile) -> Attachment {
     }
 }
 
-fn changes(history: &History) -> Vec<StateChange> {
+fn changes(role: Role, history: &History) -> Vec<StateChange> {
     let changes = history.changes().iter().map(|change| StateChange {
         at: change.at.into(),
-        state: state(change.state),
+        state: state(role, change.state),
         cause: change.cause.clone(),
     });
     changes.collect()
@@ -92,7 +102,7 @@ fn submitted(node: &Node, task: &SubmittedTask) -> TaskView {
     TaskView {
         id: terms.id,
         role: Role::Submitted,
-        state: state(task.state()),
+        state: state(Role::Submitted, task.state()),
         peer: node.peer_identity(task.peer),
         description: cut(&terms.summary),
         params: Params::default(),
@@ -119,7 +129,7 @@ fn received(node: &Node, task: &ReceivedTask) -> TaskView {
     TaskView {
         id: terms.id,
         role: Role::Received,
-        state: state(task.state()),
+        state: state(Role::Received, task.state()),
         peer: node.peer_identity(task.peer),
         description: cut(&terms.summary),
         params: Params::default(),

@@ -40,21 +40,23 @@ pub(crate) async fn list(
     Params(query): Params<ListQuery>,
 ) -> Result<Json<Vec<TaskView>>, Failure> {
     let limit = query.limit.unwrap_or(LIST.0).min(LIST.1);
-    let state = match query.state {
-        None => None,
-        Some(state) => match wanted(state) {
-            Some(state) => Some(state),
-            None => return Ok(Json(Vec::new())),
-        },
-    };
     let mut rows = Vec::new();
-    if query.role != Some(Role::Received) {
-        let found = node.tasks().list_submitted(state, limit).await?;
-        rows.extend(found.into_iter().map(|task| Row::Submitted(Box::new(task))));
-    }
-    if query.role != Some(Role::Submitted) {
-        let found = node.tasks().list_received(state, limit).await?;
-        rows.extend(found.into_iter().map(|task| Row::Received(Box::new(task))));
+    for role in [Role::Submitted, Role::Received] {
+        let state = query.state.and_then(|state| wanted(role, state));
+        let never = query.state.is_some() && state.is_none();
+        if never || query.role.is_some_and(|only| only != role) {
+            continue;
+        }
+        match role {
+            Role::Submitted => {
+                let found = node.tasks().list_submitted(state, limit).await?;
+                rows.extend(found.into_iter().map(|task| Row::Submitted(Box::new(task))));
+            }
+            Role::Received => {
+                let found = node.tasks().list_received(state, limit).await?;
+                rows.extend(found.into_iter().map(|task| Row::Received(Box::new(task))));
+            }
+        }
     }
     let mut views: Vec<TaskView> = rows.iter().map(|row| brief(&node, row)).collect();
     views.sort_by_key(|view| Reverse(view.id));

@@ -23,13 +23,32 @@ pub struct ContentFile {
 #[error("data is given as text or as base64, not as both")]
 pub struct BothForms;
 
+/// Bytes by which escapes may lengthen a text, besides half of its length.
+///
+/// With it the largest result, of 16 MiB, stays within a request's body.
+const ESCAPES: usize = 64 * 1024;
+
 /// Result data as the two fields `data` and `data_base64`: text if it is
-/// UTF-8, else base64.
+/// UTF-8, else base64; base64 too for the rare large text that consists mostly
+/// of what JSON must escape (a dump of control characters).
 #[must_use]
 pub fn data_fields(bytes: Bytes) -> (Option<String>, Option<Base64>) {
+    let escapes: usize = bytes.iter().map(|byte| escape_len(*byte)).sum();
+    if escapes > ESCAPES + bytes.len() / 2 {
+        return (None, Some(Base64(bytes)));
+    }
     match String::from_utf8(bytes.into()) {
         Ok(text) => (Some(text), None),
         Err(error) => (None, Some(Base64(error.into_bytes().into()))),
+    }
+}
+
+/// Bytes that JSON adds to one byte of a text (RFC 8259 §7).
+const fn escape_len(byte: u8) -> usize {
+    match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 1,
+        0..=0x1f => 5,
+        _ => 0,
     }
 }
 
@@ -56,12 +75,14 @@ mod tests {
 
     #[test]
     fn any_bytes_survive_the_two_fields() {
-        for bytes in [&b""[..], b"-text\n", b"\xff\xfe\0"] {
+        let dump = [1; ESCAPES];
+        for bytes in [&b""[..], b"-text\n", b"\xff\xfe\0", &dump] {
             let (text, base64) = data_fields(Bytes::copy_from_slice(bytes));
 
             assert!(text.is_some() != base64.is_some());
             assert_eq!(read_data_fields(text, base64), Ok(Bytes::copy_from_slice(bytes)));
         }
+        assert!(data_fields(Bytes::copy_from_slice(&dump)).0.is_none());
         assert_eq!(read_data_fields(Some(String::new()), Some(Base64::default())), Err(BothForms));
     }
 }

@@ -207,7 +207,7 @@ pub struct TaskView {
     /// At the worker: it has ended, and the submitter has not confirmed its result yet.
     #[serde(default)]
     pub result_pending: bool,
-    /// Bytes of the result's data and files, once it is here.
+    /// Bytes of the result as it travels (data, files, their names, reason), once it is here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_size: Option<u64>,
     /// At the submitter: a result came after the task had ended otherwise; it is kept.

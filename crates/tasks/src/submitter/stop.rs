@@ -18,7 +18,7 @@ pub enum CancelError {
     #[error("no such task was submitted here")]
     Unknown,
     /// It has ended otherwise.
-    #[error("the task has already {state}")]
+    #[error("the task has already ended: {state}")]
     Ended {
         /// How.
         state: TaskState,

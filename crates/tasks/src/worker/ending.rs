@@ -65,7 +65,7 @@ pub enum FinishError {
         state: TaskState,
     },
     /// It ended otherwise.
-    #[error("the task has already {state}")]
+    #[error("the task has already ended: {state}")]
     Ended {
         /// How.
         state: TaskState,
@@ -82,7 +82,7 @@ pub enum DeclineError {
     #[error("the task is running; it can fail, but not be declined any more")]
     Running,
     /// It has ended.
-    #[error("the task has already {state}")]
+    #[error("the task has already ended: {state}")]
     Ended {
         /// How.
         state: TaskState,

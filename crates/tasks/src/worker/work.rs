@@ -23,7 +23,7 @@ pub enum ProgressError {
     #[error("the task was not accepted yet")]
     NotAccepted,
     /// It has ended.
-    #[error("the task has already {state}")]
+    #[error("the task has already ended: {state}")]
     Ended {
         /// How.
         state: TaskState,

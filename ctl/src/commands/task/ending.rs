@@ -52,19 +52,19 @@ fn not_answered(mut error: ApiError, id: TaskId) -> ApiError {
 
 /// Success if the task succeeded; else the error with the exit code of its state.
 pub(super) fn verdict(id: TaskId, state: TaskState, reason: Option<&str>) -> Result<(), ApiError> {
-    let code = match state {
+    let (code, what) = match state {
         TaskState::Succeeded => return Ok(()),
-        TaskState::Failed => ErrorCode::TaskFailed,
-        TaskState::Declined => ErrorCode::TaskDeclined,
-        TaskState::Cancelled => ErrorCode::TaskCancelled,
-        TaskState::Expired => ErrorCode::TaskExpired,
-        TaskState::InputRequired => ErrorCode::InputRequired,
+        TaskState::Failed => (ErrorCode::TaskFailed, "failed"),
+        TaskState::Declined => (ErrorCode::TaskDeclined, "was declined"),
+        TaskState::Cancelled => (ErrorCode::TaskCancelled, "was cancelled"),
+        TaskState::Expired => (ErrorCode::TaskExpired, "expired"),
+        TaskState::InputRequired => (ErrorCode::InputRequired, "needs input to go on"),
         TaskState::Queued | TaskState::Delivered | TaskState::Accepted | TaskState::Running => {
             return Err(still_running(id, state));
         }
     };
     let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-    Err(ApiError::new(code, format!("task {id} is {state}{why}"))
+    Err(ApiError::new(code, format!("task {id} {what}{why}"))
         .with_hint(format!("pilotctl task get {id}"))
         .with_detail("task", id.to_string())
         .with_detail("state", state.word()))

@@ -36,7 +36,6 @@ fn text(task: &TaskView) -> String {
         ("progress", task.percent.map(|percent| format!("{percent} %"))),
         ("note", line(&task.note)),
         ("reason", line(&task.reason)),
-        ("result", task.result_size.map(|size| format!("{size} bytes"))),
     ]);
     for (name, value) in &task.params.0 {
         text.push_str(&format!("param {}: {}\n", shown::line(name), shown::line(value)));

@@ -66,5 +66,10 @@ fn text(view: &TaskView) -> String {
     let percent = view.percent.map(|percent| format!("  {percent} %")).unwrap_or_default();
     let said = view.reason.as_ref().or(view.note.as_ref());
     let said = said.map(|said| format!("  {}", shown::line(said))).unwrap_or_default();
-    format!("{}  {}{percent}{said}", view.id, view.state)
+    let cancel = if view.cancel_requested && !view.state.is_terminal() {
+        "  (cancel requested)"
+    } else {
+        ""
+    };
+    format!("{}  {}{cancel}{percent}{said}", view.id, view.state)
 }
