@@ -10,6 +10,7 @@ mod node;
 mod process;
 mod programs;
 mod rendezvous;
+mod skip;
 mod team;
 
 pub use api::Api;
@@ -17,4 +18,5 @@ pub use node::{Node, NodeOptions, Reply};
 pub use process::Process;
 pub use programs::Programs;
 pub use rendezvous::Rendezvous;
+pub use skip::skip;
 pub use team::{Team, eventually};
