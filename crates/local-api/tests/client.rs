@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
 
 use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
@@ -80,6 +80,33 @@ fn a_daemon_that_goes_away_in_the_middle_is_a_lost_call() {
         assert!(matches!(error, CallError::Lost(_)), "{error:?}");
         assert_eq!(error.api().code, ErrorCode::DaemonNotRunning);
     }
+}
+
+#[test]
+fn kept_connections_are_used_again_and_replaced_once_the_daemon_closed_them() {
+    let home = tempfile::tempdir().unwrap();
+    let socket = home.path().join("s");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let (closed, hear_closed) = std::sync::mpsc::channel();
+    let daemon = std::thread::spawn(move || {
+        let two = listener.accept().unwrap().0;
+        for _ in 0..2 {
+            exchange(&two, &http("200 OK", "[]"));
+        }
+        drop(two);
+        closed.send(()).unwrap();
+        exchange(&listener.accept().unwrap().0, &http("200 OK", "[]"));
+    });
+    let client = Client::keeping(&socket);
+
+    run(async {
+        client.trust_list().await.unwrap();
+        client.trust_list().await.unwrap();
+        hear_closed.recv().unwrap();
+        client.trust_list().await.unwrap();
+    });
+
+    daemon.join().unwrap();
 }
 
 #[test]
@@ -189,7 +216,10 @@ impl Server {
 }
 
 fn serve(listener: &UnixListener, answer: &str) -> String {
-    let (mut stream, _) = listener.accept().unwrap();
+    exchange(&listener.accept().unwrap().0, answer)
+}
+
+fn exchange(mut stream: &UnixStream, answer: &str) -> String {
     let mut request = Vec::new();
     while !is_whole(&request) {
         let mut some = [0; 4096];

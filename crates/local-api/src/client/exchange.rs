@@ -37,7 +37,7 @@ pub(super) async fn exchange(
         let response = sender.send_request(request).await.map_err(lost)?;
         answer(response, path).await
     };
-    beside(wire, work).await
+    beside(wire, work).await.0
 }
 
 /// Opens a connection. Nothing happens on it unless the [`Wire`] is polled.
@@ -70,19 +70,24 @@ pub(super) fn request(
         })
 }
 
-/// Runs `work` while the connection it needs is driven.
-pub(super) async fn beside<T>(wire: Wire, work: impl Future<Output = T>) -> T {
+/// Runs `work` while the connection it needs is driven; gives the connection
+/// back if it has not ended.
+pub(super) async fn beside<T>(mut wire: Wire, work: impl Future<Output = T>) -> (T, Option<Wire>) {
     let mut work = pin!(work);
     tokio::select! {
         biased;
-        done = &mut work => return done,
-        // Whatever ended the connection, `work` learns it on its own side.
-        _ended = wire => {}
+        done = &mut work => return (done, Some(wire)),
+        // Whatever ended the connection, `work` learns it on its own side
+        // once this one is dropped.
+        _ended = &mut wire => drop(wire),
     }
-    work.await
+    (work.await, None)
 }
 
-async fn answer(response: Response<Incoming>, path: &str) -> Result<Option<Bytes>, CallError> {
+pub(super) async fn answer(
+    response: Response<Incoming>,
+    path: &str,
+) -> Result<Option<Bytes>, CallError> {
     let status = response.status();
     let body = collect(response.into_body()).await?;
     if status == StatusCode::NO_CONTENT {
@@ -124,6 +129,12 @@ pub(super) fn refusal(status: StatusCode, body: &[u8], path: &str) -> ApiError {
 pub(super) fn lost(error: hyper::Error) -> CallError {
     let message = format!("the connection to the daemon was lost: {error}");
     CallError::Lost(ApiError::new(ErrorCode::DaemonNotRunning, message))
+}
+
+/// The daemon takes connections and closes them.
+pub(super) fn hung_up() -> CallError {
+    let message = "the daemon closed the connection before it took the request";
+    CallError::Unsent(ApiError::new(ErrorCode::DaemonNotRunning, message))
 }
 
 fn no_daemon(socket: &Path, error: &io::Error) -> CallError {
