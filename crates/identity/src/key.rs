@@ -2,13 +2,15 @@
 
 use core::fmt;
 use core::str::FromStr;
+use std::sync::LazyLock;
 
 use data_encoding::{BASE32_NOPAD, Encoding, Specification};
-use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer as _, SigningKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::fingerprint::Fingerprint;
+use crate::point;
 
 /// A node's secret key. It has no `Debug` and no `Serialize`; it is wiped when dropped.
 pub struct NodeKey(SigningKey);
@@ -78,10 +80,7 @@ impl NodeId {
     ///
     /// [`NodeIdError::Point`] if they are no point of the curve or a weak one.
     pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, NodeIdError> {
-        match VerifyingKey::from_bytes(&bytes) {
-            Ok(key) if !key.is_weak() => Ok(Self(bytes)),
-            Ok(_) | Err(_) => Err(NodeIdError::Point),
-        }
+        point::usable(&bytes).map(|_| Self(bytes)).ok_or(NodeIdError::Point)
     }
 
     /// The 32 bytes of the public key.
@@ -109,16 +108,19 @@ impl NodeId {
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         let signature = ed25519_dalek::Signature::from_bytes(signature);
-        VerifyingKey::from_bytes(&self.0)
-            .is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
+        point::usable(&self.0).is_some_and(|key| key.verify_strict(message, &signature).is_ok())
     }
 }
 
 /// Lower-case base32 (RFC 4648 §6) without padding.
-pub(crate) fn base32() -> Encoding {
-    let mut specification: Specification = BASE32_NOPAD.specification();
-    specification.symbols = specification.symbols.to_ascii_lowercase();
-    specification.encoding().unwrap_or(BASE32_NOPAD)
+pub(crate) fn base32() -> &'static Encoding {
+    /// Its tables are made once: every line of a log and every answer shows keys.
+    static LOWER_CASE: LazyLock<Encoding> = LazyLock::new(|| {
+        let mut specification: Specification = BASE32_NOPAD.specification();
+        specification.symbols = specification.symbols.to_ascii_lowercase();
+        specification.encoding().unwrap_or(BASE32_NOPAD)
+    });
+    &LOWER_CASE
 }
 
 impl fmt::Display for NodeId {

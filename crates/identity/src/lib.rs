@@ -11,6 +11,7 @@
 mod fingerprint;
 mod grant;
 mod key;
+mod point;
 mod receipt;
 mod scopes;
 mod signed;
