@@ -3,6 +3,8 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use pilot_identity::NodeId;
 use pilot_proto::control::{ControlAnswer, ControlRequest, Hello};
 use pilot_proto::frame::MAX_SMALL_FRAME;
@@ -22,6 +24,13 @@ use crate::session::Session;
 ///
 /// Three of QUIC's first retransmissions (1 s apart at first) fit in.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Pause before a try dials once more beside the dials under way.
+///
+/// A dial asks again only after 1, 3 and 7 s, and a peer that has just
+/// returned must be reached within 1 s. A handshake that takes longer than
+/// this pause still wins over the later ones.
+const DIAL_ANEW: Duration = Duration::from_millis(500);
 
 /// First and longest pause between tries.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
@@ -123,22 +132,20 @@ impl Inner {
         id: NodeId,
         endpoints: &[std::net::SocketAddr],
     ) -> Result<Session, DialError> {
-        let connection = self.endpoint.connect_any(id, endpoints, Alpn::Peer).await.map_err(
-            |error| match error {
-                ConnectError::WrongKey { .. } => DialError::WrongKey,
-                ConnectError::VersionMismatch => DialError::Version,
-                ConnectError::Refused { code, .. } if code == close::NOT_TRUSTED => {
-                    DialError::NotTrustedThere
-                }
-                other @ (ConnectError::Unreachable
-                | ConnectError::TimedOut
-                | ConnectError::Refused { .. }
-                | ConnectError::Busy
-                | ConnectError::Handshake(_)
-                | ConnectError::Closed
-                | ConnectError::Local(_)) => DialError::Unreachable(Some(other)),
-            },
-        )?;
+        let connection = self.reach(id, endpoints).await.map_err(|error| match error {
+            ConnectError::WrongKey { .. } => DialError::WrongKey,
+            ConnectError::VersionMismatch => DialError::Version,
+            ConnectError::Refused { code, .. } if code == close::NOT_TRUSTED => {
+                DialError::NotTrustedThere
+            }
+            other @ (ConnectError::Unreachable
+            | ConnectError::TimedOut
+            | ConnectError::Refused { .. }
+            | ConnectError::Busy
+            | ConnectError::Handshake(_)
+            | ConnectError::Closed
+            | ConnectError::Local(_)) => DialError::Unreachable(Some(other)),
+        })?;
         let connection = Arc::new(connection);
         match self.hello(&connection).await {
             Ok(hello) => Ok(Session::new(connection, hello.boot, true)),
@@ -153,6 +160,21 @@ impl Inner {
                 | CloseReason::Other(_) => Err(DialError::Hello(error)),
             },
             Err(error) => Err(DialError::Hello(error)),
+        }
+    }
+
+    /// Dials again and again, until somebody answers in whatever way.
+    async fn reach(
+        &self,
+        id: NodeId,
+        endpoints: &[std::net::SocketAddr],
+    ) -> Result<Connection, ConnectError> {
+        let mut dials = FuturesUnordered::new();
+        loop {
+            dials.push(self.endpoint.connect_any(id, endpoints, Alpn::Peer));
+            if let Ok(Some(answered)) = timeout(DIAL_ANEW, dials.next()).await {
+                return answered;
+            }
         }
     }
 
