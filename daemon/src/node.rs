@@ -111,10 +111,13 @@ impl Node {
         if id == self.id {
             return self.identity();
         }
-        let told =
-            self.trust.look(|trust, _| trust.record(id).and_then(|record| record.card.clone()));
+        let (pinned, told) = self.trust.look(|trust, _| {
+            let record = trust.record(id);
+            let pinned = record.and_then(|record| record.pins.last().copied());
+            (pinned, record.and_then(|record| record.card.clone()))
+        });
         let card = self.overlay.card(&id);
-        let address = card.as_ref().and_then(|card| card.address);
+        let address = pinned.or_else(|| card.as_ref().and_then(|card| card.address));
         let name = card.and_then(|card| card.name);
         PeerIdentity::new(
             id,

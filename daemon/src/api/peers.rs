@@ -67,8 +67,13 @@ fn peer_view(node: &Node, id: NodeId, record: Option<NodeRecord>) -> PeerView {
     let told = record.is_some();
     let card = record.map(Card::from).or_else(|| node.overlay().card(&id));
     let path = path(node, id);
+    let mut identity = node.peer_identity(id);
+    if let Some(card) = &card {
+        identity.address = identity.address.or(card.address);
+        identity.name = identity.name.or_else(|| card.name.clone());
+    }
     PeerView {
-        identity: node.peer_identity(id),
+        identity,
         online: online(told, card.as_ref(), path),
         path,
         trust: state_word(node.trust().standing(id).state),
