@@ -73,9 +73,11 @@ impl Node {
     #[must_use]
     pub fn daemon(&self) -> Command {
         let mut command = self.programs.command("pilot-daemon");
-        command.arg("--home").arg(&self.home).args(["--name", &self.name]);
-        if !self.options.flags.iter().any(|flag| flag == "--listen") {
-            command.args(["--listen", "127.0.0.1:0"]);
+        command.arg("--home").arg(&self.home);
+        for (flag, value) in [("--name", self.name.as_str()), ("--listen", "127.0.0.1:0")] {
+            if !self.options.flags.iter().any(|given| given == flag) {
+                command.args([flag, value]);
+            }
         }
         if let Some(registry) = &self.options.registry {
             // With one dash, as the documents print it.
