@@ -1,1 +1,6 @@
-//! Tests.
+//! The contract of the command line: what goes to stdout, what to stderr, and
+//! with which exit code.
+
+mod content;
+mod rules;
+mod waiting;

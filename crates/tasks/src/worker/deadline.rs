@@ -34,9 +34,11 @@ impl Worker {
                 (Outcome::Expired, "nobody accepted it before its queue timeout")
             }
             ReceivedPhase::Accepted { .. } | ReceivedPhase::Running { .. } => {
-                if passed(task.cancel.as_ref().map(|cancel| cancel.until)) {
-                    (Outcome::Cancelled, "cancelled by the submitter; the grace to stop is over")
-                } else if passed(task.terms.deadline) {
+                if let Some(cancel) = task.cancel.as_ref().filter(|cancel| cancel.until <= now) {
+                    let reason = overdue(&cancel.reason);
+                    return self.end_by_daemon(id, Outcome::Cancelled, &reason, now);
+                }
+                if passed(task.terms.deadline) {
                     (Outcome::Expired, "the deadline passed while it was worked on")
                 } else {
                     (Outcome::Expired, "it ran longer than its run timeout")
@@ -46,4 +48,10 @@ impl Worker {
         };
         self.end_by_daemon(id, outcome, reason, now);
     }
+}
+
+/// Why a task is cancelled whose worker did not stop within the grace.
+fn overdue(reason: &str) -> String {
+    let reason = if reason.is_empty() { "cancelled by the submitter" } else { reason };
+    format!("{reason} (the worker did not stop within the grace)")
 }
