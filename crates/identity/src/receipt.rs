@@ -138,6 +138,24 @@ impl Countersigned {
         self.countersignature.verify(&receipt.submitter, SUBMITTER_CONTEXT, &self.signed)?;
         Ok(receipt)
     }
+
+    /// Whether this is the submitter's signature under `statement` exactly as
+    /// `worker`, the key named in it, signed it.
+    ///
+    /// Says yes to what [`Countersigned::verify`] accepts and no to everything
+    /// else, in half the time: a key signs the same statement the same way
+    /// every time (RFC 8032 §5.1.6), and to sign is quicker than to verify.
+    #[must_use]
+    pub fn confirms(&self, statement: &Receipt, worker: &NodeKey) -> bool {
+        let SignedReceipt { receipt, signature } = &self.signed;
+        receipt == statement
+            && receipt.worker == worker.id()
+            && *signature == Signature::over(worker, WORKER_CONTEXT, statement)
+            && self
+                .countersignature
+                .verify(&statement.submitter, SUBMITTER_CONTEXT, &self.signed)
+                .is_ok()
+    }
 }
 
 #[cfg(test)]
@@ -167,6 +185,22 @@ mod tests {
         let countersigned = receipt().sign(&key(2)).countersign(&key(1));
 
         assert_eq!(countersigned.verify(), Ok(&receipt()));
+        assert!(countersigned.confirms(&receipt(), &key(2)));
+    }
+
+    #[test]
+    fn the_worker_is_confirmed_in_its_own_statement_and_signature_only() {
+        let signed = receipt().sign(&key(2));
+        let other = Receipt { attempt: 2, ..receipt() };
+        let mut spoilt = signed.clone().countersign(&key(1));
+        spoilt.signed.signature = other.clone().sign(&key(2)).signature;
+        let resigned = SignedReceipt { signature: spoilt.signed.signature, ..signed.clone() };
+
+        assert!(!signed.clone().countersign(&key(1)).confirms(&other, &key(2)));
+        assert!(!signed.clone().countersign(&key(1)).confirms(&receipt(), &key(3)));
+        assert!(!signed.countersign(&key(3)).confirms(&receipt(), &key(2)));
+        assert!(!spoilt.confirms(&receipt(), &key(2)));
+        assert!(!resigned.countersign(&key(1)).confirms(&receipt(), &key(2)));
     }
 
     #[test]

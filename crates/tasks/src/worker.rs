@@ -153,6 +153,12 @@ impl Worker {
         self.sweep(id);
     }
 
+    /// Whether the task is in memory and its newest revision on disk.
+    #[must_use]
+    pub fn is_durable(&self, id: &TaskId) -> bool {
+        self.shelf.is_durable(id)
+    }
+
     /// Whether the task is in memory.
     #[must_use]
     pub fn knows(&self, id: &TaskId) -> bool {

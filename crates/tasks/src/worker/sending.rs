@@ -147,7 +147,7 @@ impl Worker {
         let Some(task) = self.shelf.get_mut(id) else { return };
         let ReceivedPhase::Finished { ending, .. } = &task.phase else { return };
         let (ending, expected) = (ending.clone(), task.receipt(us, ending));
-        if receipt.verify() != Ok(&expected) {
+        if !receipt.confirms(&expected, &self.key) {
             self.outbox.pause(id, now);
             return;
         }

@@ -173,13 +173,13 @@ impl TasksService {
             // Rings from here on are heard, also those before the look below.
             let mut ready = std::pin::pin!(self.ready.notified());
             ready.as_mut().enable();
-            let (accepted, turn) = self
-                .begin(|desk, _, now| {
+            let begun = self
+                .begin_if(|desk, _, now| {
                     let id = desk.worker.accept(from, acceptor, now)?;
                     desk.worker.task(&id).map(|task| Box::new(task.clone()))
                 })
                 .await?;
-            if let Some(task) = accepted {
+            if let Some((task, turn)) = begun {
                 let id = task.terms.id;
                 let lease = Lease { service: Arc::clone(self), id, kept: false };
                 turn.done().await?;
@@ -243,11 +243,20 @@ impl TasksService {
         let in_memory = {
             let desk = self.desk();
             let submitted = desk.submitter.task(&id).cloned().map(Box::new).map(Row::Submitted);
-            submitted.or_else(|| desk.worker.task(&id).cloned().map(Box::new).map(Row::Received))
+            let row = submitted
+                .or_else(|| desk.worker.task(&id).cloned().map(Box::new).map(Row::Received));
+            let durable = match &row {
+                Some(Row::Submitted(_)) => desk.submitter.is_durable(&id),
+                Some(Row::Received(_)) => desk.worker.is_durable(&id),
+                None => false,
+            };
+            row.map(|row| (row, durable))
         };
-        if let Some(row) = in_memory {
-            // What memory says may be on its way to the disk.
-            self.store.commit(self.store.batch()).await?;
+        if let Some((row, durable)) = in_memory {
+            if !durable {
+                // What memory says is on its way to the disk.
+                self.store.commit(self.store.batch()).await?;
+            }
             return Ok(Some(row));
         }
         if let Some(task) = self.store.read(|connection| rows::submitted(connection, id))? {

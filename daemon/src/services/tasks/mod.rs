@@ -132,19 +132,33 @@ impl TasksService {
         &self,
         turn: impl FnOnce(&mut Desk, &mut Batch, Timestamp) -> T,
     ) -> Result<(T, Turn), CommitError> {
+        let begun = self.begin_if(|desk, batch, now| Some(turn(desk, batch, now))).await?;
+        // A turn that says something is always entered.
+        begun.ok_or(CommitError::Closed)
+    }
+
+    /// As [`Self::begin`], for a turn in which there may be nothing to do:
+    /// then it says so, and nothing is entered.
+    async fn begin_if<T>(
+        &self,
+        turn: impl FnOnce(&mut Desk, &mut Batch, Timestamp) -> Option<T>,
+    ) -> Result<Option<(T, Turn)>, CommitError> {
         let place = self.ledger.place().await?;
-        let (said, entered, nearer) = {
+        let (begun, nearer) = {
             let mut desk = self.desk();
             let mut batch = Batch::new(desk.epoch);
             let said = turn(&mut desk, &mut batch, clock::now());
             let effects = desk.drain(&mut batch);
-            let nearer = desk.deadline_is_nearer();
-            (said, place.enter(self.store.commit(batch), effects), nearer)
+            if said.is_none() && batch.is_empty() && effects.is_empty() {
+                return Ok(None);
+            }
+            let entered = place.enter(self.store.commit(batch), effects);
+            (said.map(|said| (said, entered)), desk.deadline_is_nearer())
         };
         if nearer {
             self.nearer.notify_one();
         }
-        Ok((said, entered))
+        Ok(begun)
     }
 
     async fn carry_out_all(self: Arc<Self>, driver: LedgerDriver<Vec<Effect>>) {
