@@ -34,7 +34,7 @@ impl Pair {
 
 /// A client of a node's daemon.
 pub(crate) fn client(node: &Node) -> Client {
-    Client::new(node.home().join("pilot.sock"))
+    Client::keeping(node.home().join("pilot.sock"))
 }
 
 /// Makes trust mutual: until both sides say so.

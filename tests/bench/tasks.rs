@@ -2,7 +2,7 @@
 //!
 //! "Submit to result" is from before `POST tasks` until the result's content
 //! is here: submit, wait, result at the manager; accept and results at the
-//! worker; a connection for each, as [`Client`] does.
+//! worker, over connections that the clients keep.
 
 use std::fs::File;
 use std::io::Write as _;
