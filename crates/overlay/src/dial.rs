@@ -32,6 +32,10 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
 /// this pause still wins over the later ones.
 const DIAL_ANEW: Duration = Duration::from_millis(500);
 
+/// Dials of one try at once: one each half second, and one for each card
+/// that comes meanwhile. Beyond it those under way must do.
+const MAX_DIALS: usize = 16;
+
 /// First and longest pause between tries.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
@@ -64,6 +68,33 @@ pub enum DialError {
     Stopping,
 }
 
+/// What a dial comes to.
+enum Reached {
+    /// Nothing was said on it yet.
+    Connection(Connection),
+    /// It came about otherwise meanwhile.
+    Session(Session),
+}
+
+impl From<ConnectError> for DialError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::WrongKey { .. } => Self::WrongKey,
+            ConnectError::VersionMismatch => Self::Version,
+            ConnectError::Refused { code, .. } if code == close::NOT_TRUSTED => {
+                Self::NotTrustedThere
+            }
+            other @ (ConnectError::Unreachable
+            | ConnectError::TimedOut
+            | ConnectError::Refused { .. }
+            | ConnectError::Busy
+            | ConnectError::Handshake(_)
+            | ConnectError::Closed
+            | ConnectError::Local(_)) => Self::Unreachable(Some(other)),
+        }
+    }
+}
+
 impl Inner {
     /// The session in use, or a new one; one try.
     pub(crate) async fn session(self: &Arc<Self>, id: NodeId) -> Result<Session, DialError> {
@@ -80,37 +111,53 @@ impl Inner {
             .unwrap_or(Err(DialError::Unreachable(None)))
     }
 
-    /// Dials until it succeeds or fails, starting over with each new card.
+    /// Dials until somebody answers, says hello, and puts the session to use.
     async fn dial(self: &Arc<Self>, id: NodeId, peer: &Arc<Peer>) -> Result<Session, DialError> {
-        let mut news = peer.news();
         if peer.card().endpoints.as_slice().is_empty() {
             self.look_up(id).await;
         }
+        let reached = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Err(DialError::Stopping),
+            reached = self.reach(id, peer) => reached?,
+        };
+        let connection = match reached {
+            Reached::Session(session) => return Ok(session),
+            Reached::Connection(connection) => connection,
+        };
+        // Once the peer has heard the hello it may count on this connection,
+        // so it is not given up if the caller is, or if another one is ready.
+        let greeted = self.tasks.spawn(Arc::clone(self).greet(connection)).await;
+        let greeted = greeted.unwrap_or(Err(DialError::Stopping));
+        if matches!(greeted, Err(DialError::NotTrustedThere)) {
+            self.host.link(id, LinkEvent::NotTrusted);
+        }
+        greeted
+    }
+
+    /// Dials again and again, also with each new card, until somebody answers
+    /// in whatever way or there is a session.
+    async fn reach(&self, id: NodeId, peer: &Peer) -> Result<Reached, DialError> {
+        let mut news = peer.news();
+        let mut dials = FuturesUnordered::new();
         loop {
             news.mark_unchanged();
             if let Some(session) = peer.session() {
-                return Ok(session);
+                return Ok(Reached::Session(session));
             }
             let card = peer.card();
-            let endpoints = card.endpoints.as_slice();
-            if endpoints.is_empty() {
+            if card.endpoints.as_slice().is_empty() {
                 return Err(DialError::NoEndpoint);
             }
+            if dials.len() < MAX_DIALS {
+                dials.push(async move {
+                    self.endpoint.connect_any(id, card.endpoints.as_slice(), Alpn::Peer).await
+                });
+            }
             tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return Err(DialError::Stopping),
-                dialled = self.greet(id, endpoints) => {
-                    return match dialled {
-                        Ok(session) => Ok(self.install(&session)),
-                        Err(error) => {
-                            if matches!(error, DialError::NotTrustedThere) {
-                                self.host.link(id, LinkEvent::NotTrusted);
-                            }
-                            Err(error)
-                        }
-                    };
-                }
+                Some(answered) = dials.next() => return Ok(Reached::Connection(answered?)),
                 _ = news.changed() => {}
+                () = tokio::time::sleep(DIAL_ANEW) => {}
             }
         }
     }
@@ -126,29 +173,12 @@ impl Inner {
         }
     }
 
-    /// Connects and says hello.
-    async fn greet(
-        &self,
-        id: NodeId,
-        endpoints: &[std::net::SocketAddr],
-    ) -> Result<Session, DialError> {
-        let connection = self.reach(id, endpoints).await.map_err(|error| match error {
-            ConnectError::WrongKey { .. } => DialError::WrongKey,
-            ConnectError::VersionMismatch => DialError::Version,
-            ConnectError::Refused { code, .. } if code == close::NOT_TRUSTED => {
-                DialError::NotTrustedThere
-            }
-            other @ (ConnectError::Unreachable
-            | ConnectError::TimedOut
-            | ConnectError::Refused { .. }
-            | ConnectError::Busy
-            | ConnectError::Handshake(_)
-            | ConnectError::Closed
-            | ConnectError::Local(_)) => DialError::Unreachable(Some(other)),
-        })?;
+    /// Says hello on a new connection; the session in use afterwards.
+    async fn greet(self: Arc<Self>, connection: Connection) -> Result<Session, DialError> {
         let connection = Arc::new(connection);
-        match self.hello(&connection).await {
-            Ok(hello) => Ok(Session::new(connection, hello.boot, true)),
+        let hello = timeout(DIAL_TIMEOUT, self.hello(&connection)).await;
+        match hello.unwrap_or(Err(FramedError::Ended)) {
+            Ok(hello) => Ok(self.install(&Session::new(connection, hello.boot, true))),
             Err(error) if connection.is_closed() => match connection.closed().await {
                 CloseReason::PeerClosed { code, .. } if code == close::NOT_TRUSTED => {
                     Err(DialError::NotTrustedThere)
@@ -160,21 +190,6 @@ impl Inner {
                 | CloseReason::Other(_) => Err(DialError::Hello(error)),
             },
             Err(error) => Err(DialError::Hello(error)),
-        }
-    }
-
-    /// Dials again and again, until somebody answers in whatever way.
-    async fn reach(
-        &self,
-        id: NodeId,
-        endpoints: &[std::net::SocketAddr],
-    ) -> Result<Connection, ConnectError> {
-        let mut dials = FuturesUnordered::new();
-        loop {
-            dials.push(self.endpoint.connect_any(id, endpoints, Alpn::Peer));
-            if let Ok(Some(answered)) = timeout(DIAL_ANEW, dials.next()).await {
-                return answered;
-            }
         }
     }
 
