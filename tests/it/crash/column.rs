@@ -141,10 +141,10 @@ fn both_sides_agree(team: &Team, id: TaskId, result: &str) -> anyhow::Result<()>
     let (manager, worker) = (team.api("manager")?, team.api("worker")?);
     is_not_given_again(&worker)?;
     let life = [TaskState::Queued, TaskState::Delivered, TaskState::Accepted, TaskState::Succeeded];
+    // Being delivered is how it begins at the worker's node.
     for (view, wanted) in [
-        (manager.task(id)?, life.to_vec()),
-        // Being delivered is how it begins here.
-        (worker.task(id)?, life.into_iter().filter(|s| *s != TaskState::Delivered).collect()),
+        (manager.task(id)?, life.as_slice()),
+        (worker.task(id)?, life.get(1..).unwrap_or_default()),
     ] {
         ensure!(view.state == TaskState::Succeeded && view.attempt == 1, "{view:?}");
         ensure!(!view.result_pending && !view.late_result, "{view:?}");

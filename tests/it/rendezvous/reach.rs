@@ -31,9 +31,7 @@ fn a_killed_peer_is_reached_within_a_second_of_its_return() {
 
 fn back_before_it_is_missed_and_after(rendezvous_up: bool, first: First) {
     let mut team = Team::start(&["survivor", "victim"]).unwrap();
-    team.trust("survivor", "victim").unwrap();
-    // Each has met the other.
-    team.api("victim").unwrap().ping(&team.peer("survivor"), GONE).unwrap();
+    meet(&team);
     if !rendezvous_up {
         team.rendezvous.kill().unwrap();
     }
@@ -61,8 +59,7 @@ fn back_before_it_is_missed_and_after(rendezvous_up: bool, first: First) {
 #[test]
 fn a_peer_that_returns_in_the_midst_of_vain_tries_is_reached_within_a_second() {
     let mut team = Team::start(&["survivor", "victim"]).unwrap();
-    team.trust("survivor", "victim").unwrap();
-    team.api("victim").unwrap().ping(&team.peer("survivor"), GONE).unwrap();
+    meet(&team);
     team.rendezvous.kill().unwrap();
     // Shortly after each of the packets that a dial sends until it is answered.
     for tried_for in [100, 1100, 3100, 4500].map(Duration::from_millis) {
@@ -77,6 +74,17 @@ fn a_peer_that_returns_in_the_midst_of_vain_tries_is_reached_within_a_second() {
 
         let took = until_reached(&team, First::Survivor);
         assert!(took < SOON, "after trying for {tried_for:?}: {took:?}");
+    }
+}
+
+/// Each trusts the other, has met it, and has on disk where it is.
+fn meet(team: &Team) {
+    team.trust("survivor", "victim").unwrap();
+    for (one, other) in [("survivor", "victim"), ("victim", "survivor")] {
+        let (api, other) = (team.api(one).unwrap(), team.peer(other));
+        api.ping(&other, GONE).unwrap();
+        // What is acknowledged is on disk, and so is what came before it.
+        api.submit(&other, "after the meeting").unwrap();
     }
 }
 
