@@ -168,5 +168,7 @@ fn transport(listen: SocketAddr) -> pilot_transport::Settings {
     settings.max_streams = MAX_STREAMS;
     settings.stream_window = STREAM_WINDOW;
     settings.connection_window = CONNECTION_WINDOW;
+    // A node asks and is told little.
+    settings.probe_mtu = false;
     settings
 }

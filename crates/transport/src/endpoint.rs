@@ -42,6 +42,8 @@ struct Inner {
     socket: Arc<Socket>,
     tls: Tls,
     transport: Arc<TransportConfig>,
+    /// For connections that end after a few small messages, or carry no others.
+    unprobed: Arc<TransportConfig>,
     id: NodeId,
     slots: Arc<Semaphore>,
     max_handshakes: usize,
@@ -83,7 +85,8 @@ impl Endpoint {
             return Err(BindError::NoRuntime);
         }
         let id = key.id();
-        let transport = settings.transport().ok_or(BindError::IdleTimeout)?;
+        let transport = settings.transport(settings.probe_mtu).ok_or(BindError::IdleTimeout)?;
+        let unprobed = settings.transport(false).ok_or(BindError::IdleTimeout)?;
         let tls = Tls::new(Arc::clone(&key), settings.key_exchange)?;
         let server = server_config(&tls, &settings, Arc::clone(&transport))?;
 
@@ -105,6 +108,7 @@ impl Endpoint {
             socket,
             tls,
             transport,
+            unprobed,
             id,
             slots: Arc::new(Semaphore::new(max_handshakes)),
             max_handshakes,
@@ -199,7 +203,10 @@ impl Endpoint {
         verifier: Arc<ServerVerifier>,
     ) -> Result<ClientConfig, TlsError> {
         let mut config = ClientConfig::new(Arc::new(self.0.tls.client(alpn, verifier)?));
-        config.transport_config(Arc::clone(&self.0.transport));
+        config.transport_config(match alpn {
+            Alpn::Peer => Arc::clone(&self.0.transport),
+            Alpn::Trust | Alpn::Registry => Arc::clone(&self.0.unprobed),
+        });
         Ok(config)
     }
 }

@@ -47,6 +47,11 @@ pub struct Settings {
     /// Bytes that a peer may send ahead on all streams of a connection, and
     /// that wait to be acknowledged the other way; the sender waits beyond.
     pub connection_window: u32,
+    /// Whether accepted connections, and dials for [`Alpn::Peer`], look for
+    /// the largest datagram that passes. Without it they send 1,200 bytes at
+    /// most, and short connections are cheaper: to look takes more datagrams
+    /// than the handshake.
+    pub probe_mtu: bool,
     /// Handshakes of strangers under way at once. Beyond as many again that
     /// wait, new ones are refused; beyond half of it, strangers must first
     /// prove their address.
@@ -73,15 +78,19 @@ impl Settings {
             // 1 Gbit/s over 30 ms.
             stream_window: 4 * 1024 * 1024,
             connection_window: 8 * 1024 * 1024,
+            probe_mtu: true,
             max_handshakes: 256,
             max_datagrams: 256,
         }
     }
 
-    pub(crate) fn transport(&self) -> Option<Arc<TransportConfig>> {
+    pub(crate) fn transport(&self, probe_mtu: bool) -> Option<Arc<TransportConfig>> {
         let idle = IdleTimeout::try_from(self.idle_timeout).ok()?;
-        let mut mtu = MtuDiscoveryConfig::default();
-        mtu.upper_bound(MAX_MTU);
+        let mtu = probe_mtu.then(|| {
+            let mut mtu = MtuDiscoveryConfig::default();
+            mtu.upper_bound(MAX_MTU);
+            mtu
+        });
         let mut transport = TransportConfig::default();
         transport
             .max_idle_timeout(Some(idle))
@@ -92,7 +101,7 @@ impl Settings {
             .receive_window(VarInt::from_u32(self.connection_window))
             .send_window(u64::from(self.connection_window))
             .datagram_receive_buffer_size(None)
-            .mtu_discovery_config(Some(mtu));
+            .mtu_discovery_config(mtu);
         Some(Arc::new(transport))
     }
 }

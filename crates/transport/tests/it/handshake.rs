@@ -147,6 +147,33 @@ async fn in_a_crowd_strangers_prove_their_address_and_wait_for_a_slot() {
 }
 
 #[tokio::test]
+async fn only_peers_look_for_larger_datagrams() {
+    let client = node(1);
+    let accept = vec![Alpn::Peer, Alpn::Trust, Alpn::Registry];
+    let plain = node_with(2, Settings { probe_mtu: false, ..settings(&accept) });
+    let probing = node_with(3, settings(&accept));
+    let connected = async |server: &Endpoint, alpn| {
+        let dial = client.connect(Expect::Key(server.id()), server.local_addr(), alpn);
+        let (ours, theirs) = in_time(async { tokio::join!(dial, accepted(server)) }).await;
+        (ours.unwrap(), theirs)
+    };
+
+    // Both directions of each carry enough for a probe to go with it.
+    for alpn in [Alpn::Trust, Alpn::Registry] {
+        let (ours, theirs) = connected(&plain, alpn).await;
+        echo(&ours, &theirs, &vec![7; 1_000_000]).await;
+        assert_eq!((ours.traffic().mtu, theirs.traffic().mtu), (1200, 1200), "{alpn:?}");
+    }
+    let (ours, theirs) = connected(&probing, Alpn::Peer).await;
+    in_time(async {
+        while ours.traffic().mtu <= 1200 || theirs.traffic().mtu <= 1200 {
+            echo(&ours, &theirs, &vec![7; 100_000]).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_taken_port_is_named() {
     let first = node(1);
 
