@@ -1,1 +1,5 @@
-//! Tests.
+//! What broke Pilot Protocol, and what broke into it.
+
+mod peers;
+mod puppet;
+mod strangers;
