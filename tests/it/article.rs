@@ -111,7 +111,10 @@ fn daemons_start_with_the_articles_flags() {
         let registry = team.rendezvous.addr().to_string();
         let mut command = shell(
             team.programs(),
-            &format!("exec {}", commands(&script.replace("rendezvous.example.com:9000", &registry))),
+            &format!(
+                "exec {}",
+                commands(&script.replace("rendezvous.example.com:9000", &registry))
+            ),
         );
         command.env("PILOT_HOME", &home).env("PILOT_LISTEN", "127.0.0.1:0");
         let mut daemon = Process::start(command).unwrap();

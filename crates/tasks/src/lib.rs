@@ -51,7 +51,7 @@ pub use state::TaskState;
 pub use submitted::{CancelRequest, Delivery, Ending, SubmittedPhase, SubmittedTask};
 pub use submitter::{
     CancelError, MAX_LIVE_TASKS, ResultFacts, ResultVerdict, Submission, SubmitError, Submitted,
-    Submitter, SubmitterOutput,
+    Submitter, SubmitterOutput, TrustLoss,
 };
 pub use terms::{MAX_SUMMARY, Terms, summary_of};
 pub use version::RecordError;

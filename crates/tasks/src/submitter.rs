@@ -24,7 +24,7 @@ use crate::submitted::SubmittedTask;
 use crate::terms::earlier;
 
 pub use incoming::{ResultFacts, ResultVerdict};
-pub use stop::CancelError;
+pub use stop::{CancelError, TrustLoss};
 pub use submission::{Submission, SubmitError, Submitted};
 
 /// Tasks that have not ended, or of which the worker still has to be told

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use pilot_identity::Timestamp;
+use pilot_identity::{Scope, Timestamp};
 use pilot_local_api::ErrorCode;
 use pilot_local_api::tasks::{
     CancelRequest, ContentFile, ResultView, Role, SubmitRequest, TaskView, data_fields,
 };
 use pilot_proto::TaskId;
 use pilot_proto::tasks::{InlineFile, MAX_NOTE, TaskBody};
+use pilot_trust::Standing;
 
 use super::extract::{Body, Task};
 use super::failure::Failure;
@@ -36,8 +37,18 @@ pub(crate) async fn submit(
     Body(request): Body<SubmitRequest>,
 ) -> Result<Json<TaskView>, Failure> {
     let to = node.directory().find(&request.to).await?;
-    if !node.trust().is_mutual(&to) {
-        return Err(not_mutual(&node, &request, to));
+    let standing = node.trust().standing(to);
+    if !standing.is_mutual() {
+        return Err(not_mutual(&request, standing));
+    }
+    if !standing.received.contains(Scope::Tasks) {
+        let message = format!(
+            "{} does not allow this node to submit tasks; nothing was submitted",
+            request.to
+        );
+        return Err(Failure::new(ErrorCode::NotAllowed, message)
+            .hint(format!("pilotctl trust show {}", request.to))
+            .detail("peer", request.to.to_string()));
     }
     if request.idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.len() > MAX_KEY) {
         return Err(Failure::invalid(format!("an idempotency key has 1 to {MAX_KEY} bytes")));
@@ -66,8 +77,8 @@ pub(crate) async fn submit(
     Ok(Json(whole(&node, &row(&node, submitted.id).await?)?))
 }
 
-fn not_mutual(node: &Node, request: &SubmitRequest, to: pilot_identity::NodeId) -> Failure {
-    match node.trust().standing(to).state {
+fn not_mutual(request: &SubmitRequest, standing: Standing) -> Failure {
+    match standing.state {
         pilot_trust::TrustState::Requested => Failure::new(
             ErrorCode::NotTrusted,
             format!("{} has not answered this node's trust yet; nothing was submitted", request.to),

@@ -10,7 +10,7 @@ use pilot_proto::text::Text;
 use super::{Submitter, SubmitterOutput};
 use crate::outbox::{Class, Slot};
 use crate::outgoing::{Message, Outgoing, OutgoingKey, OutgoingKind};
-use crate::submitted::{Ending, SubmittedPhase, SubmittedTask};
+use crate::submitted::{SubmittedPhase, SubmittedTask};
 use crate::terms::{left_ms, millis};
 
 impl Submitter {
@@ -66,7 +66,7 @@ impl Submitter {
         }
     }
 
-    /// Trust in `peer` changed: what it did not let us do is tried again.
+    /// Trust with `peer` changed: a cancel that it did not take is tried again.
     pub fn handle_trust_changed(&mut self, peer: NodeId) {
         if self.outbox.unblock(&peer) {
             self.outputs.push_back(SubmitterOutput::Owed { to: peer });
@@ -103,21 +103,9 @@ impl Submitter {
                     task.enter(phase, now, "safe in the worker's queue");
                 });
             }
-            OfferAnswer::Never(reason) => {
+            OfferAnswer::Never(outcome, reason) => {
                 self.outbox.forget(id);
-                self.on_queued(id, |task| {
-                    let ending = Ending {
-                        outcome: Outcome::Failed,
-                        at: now,
-                        reason: reason.to_owned(),
-                        delivery: None,
-                    };
-                    task.end(ending, reason);
-                });
-            }
-            OfferAnswer::NotAllowed => {
-                self.outbox.block(id);
-                self.on_trouble(id, "not allowed by the peer", now);
+                self.on_queued(id, |task| task.end_by_daemon(outcome, reason, now));
             }
             OfferAnswer::Later(trouble) => {
                 self.outbox.pause(id, now);
@@ -194,21 +182,26 @@ impl Submitter {
 /// What an answer means for an offer.
 enum OfferAnswer {
     Taken,
-    NotAllowed,
     Later(&'static str),
-    Never(&'static str),
+    Never(Outcome, &'static str),
 }
 
 fn offer_answer(answer: &TaskAnswer) -> OfferAnswer {
     match answer {
         TaskAnswer::Offered => OfferAnswer::Taken,
         TaskAnswer::Refused(refusal) => match refusal {
-            TaskRefusal::NotAllowed => OfferAnswer::NotAllowed,
+            TaskRefusal::NotAllowed => {
+                OfferAnswer::Never(Outcome::Declined, "the peer does not allow this node its tasks")
+            }
             TaskRefusal::QueueFull => OfferAnswer::Later("the peer's queue is full"),
             TaskRefusal::DiskFull => OfferAnswer::Later("the peer's disk is full"),
             TaskRefusal::Internal => OfferAnswer::Later("the peer failed to store it"),
-            TaskRefusal::Invalid => OfferAnswer::Never("the peer found it invalid"),
-            TaskRefusal::Superseded => OfferAnswer::Never("the peer is done with this attempt"),
+            TaskRefusal::Invalid => {
+                OfferAnswer::Never(Outcome::Failed, "the peer found it invalid")
+            }
+            TaskRefusal::Superseded => {
+                OfferAnswer::Never(Outcome::Failed, "the peer is done with this attempt")
+            }
             TaskRefusal::Unknown => OfferAnswer::Later("the peer gave an answer out of place"),
         },
         TaskAnswer::Cancelling | TaskAnswer::Updated | TaskAnswer::Receipt(_) => {

@@ -1,15 +1,24 @@
-//! Taking a task back.
+//! Taking a task back, and peers that are no longer trusted.
 
 use core::time::Duration;
 
-use pilot_identity::{Outcome, Timestamp};
+use pilot_identity::{NodeId, Outcome, Timestamp};
 use pilot_proto::TaskId;
 use pilot_proto::tasks::MAX_NOTE;
 use pilot_proto::text::Text;
 
 use super::Submitter;
 use crate::state::TaskState;
-use crate::submitted::{CancelRequest, Ending, SubmittedPhase};
+use crate::submitted::{CancelRequest, Ending, SubmittedPhase, SubmittedTask};
+
+/// Whose doing it is that trust with a peer has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrustLoss {
+    /// This node's.
+    Here,
+    /// The peer's, or of both by time.
+    There,
+}
 
 /// Why a task cannot be taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -89,5 +98,53 @@ impl Submitter {
         let state = task.state();
         self.commit(id);
         Ok(state)
+    }
+
+    /// There is no trust with `peer` any more. What no worker is known to have
+    /// accepted ends: the peer declines it too. Accepted work goes on there,
+    /// and its result comes if trust does.
+    pub fn handle_trust_lost(&mut self, peer: NodeId, loss: TrustLoss, now: Timestamp) {
+        let lost: Vec<TaskId> = self
+            .shelf
+            .iter()
+            .filter(|task| task.peer == peer && task.ending().is_none())
+            .map(|task| task.terms.id)
+            .collect();
+        for id in lost {
+            let Some(task) = self.shelf.get_mut(&id) else { continue };
+            match (&task.phase, loss) {
+                (
+                    SubmittedPhase::Queued { .. } | SubmittedPhase::Delivered { .. },
+                    TrustLoss::Here,
+                ) => task.end_by_daemon(
+                    Outcome::Cancelled,
+                    "this node has ended its trust with the peer",
+                    now,
+                ),
+                (
+                    SubmittedPhase::Queued { .. } | SubmittedPhase::Delivered { .. },
+                    TrustLoss::There,
+                ) => task.end_by_daemon(Outcome::Declined, "trust with the peer has ended", now),
+                (
+                    SubmittedPhase::Accepted { .. }
+                    | SubmittedPhase::Running { .. }
+                    | SubmittedPhase::Ended(_),
+                    _,
+                ) => {
+                    let note = "trust with the peer has ended; a result can come if it returns";
+                    task.history.note(now, task.state(), note);
+                }
+            }
+            self.commit(&id);
+            self.schedule(&id);
+        }
+    }
+}
+
+impl SubmittedTask {
+    /// Ends without a result of the worker.
+    pub(super) fn end_by_daemon(&mut self, outcome: Outcome, reason: &str, now: Timestamp) {
+        let ending = Ending { outcome, at: now, reason: reason.to_owned(), delivery: None };
+        self.end(ending, reason);
     }
 }

@@ -66,6 +66,18 @@ fn drain(machine: &mut Submitter) -> Vec<Outgoing> {
     sent
 }
 
+/// As [`drain`]; the records that were persisted.
+fn drain_records(machine: &mut Submitter) -> Vec<SubmittedTask> {
+    let mut records = Vec::new();
+    while let Some(output) = machine.poll_output() {
+        if let SubmitterOutput::Persist(record) = output {
+            machine.handle_persisted(&record.terms.id, record.revision);
+            records.push(*record);
+        }
+    }
+    records
+}
+
 fn send(machine: &mut Submitter, now: Timestamp) -> Vec<Outgoing> {
     drain(machine);
     machine.handle_link_ready(worker(), 100, u64::MAX, now);

@@ -9,6 +9,7 @@ use pilot_proto::tasks::{TaskAnswer, TaskRefusal, TaskResult, Update, WorkState}
 use pilot_proto::text::Text;
 use pilot_tasks::{
     OutgoingKey, OutgoingKind, ResultFacts, Submission, SubmittedTask, Submitter, SubmitterOutput,
+    TrustLoss,
 };
 use proptest::prelude::*;
 
@@ -24,7 +25,7 @@ enum Step {
     Fail { peer: usize },
     Update { number: u8, from: usize, attempt: u32, revision: u64, state: WorkState },
     Result { number: u8, from: usize, attempt: u32, outcome: Outcome, body: u8, lie: Lie },
-    Trust { peer: usize },
+    Trust { peer: usize, lost: Option<TrustLoss> },
     Wait { seconds: u64 },
     Crash,
 }
@@ -72,7 +73,8 @@ fn step() -> impl Strategy<Value = Step> {
                 Step::Result { number, from, attempt, outcome, body, lie }
             }
         ),
-        1 => peer().prop_map(|peer| Step::Trust { peer }),
+        1 => (peer(), prop::option::of(prop_oneof![Just(TrustLoss::Here), Just(TrustLoss::There)]))
+            .prop_map(|(peer, lost)| Step::Trust { peer, lost }),
         2 => (0..40_u64).prop_map(|seconds| Step::Wait { seconds }),
         2 => Just(Step::Crash),
     ]
@@ -182,7 +184,10 @@ impl Model {
             Step::Result { number, from, attempt, outcome, body, lie } => {
                 self.result(number, from, attempt, outcome, body, lie);
             }
-            Step::Trust { peer } => self.machine.handle_trust_changed(node(peer)),
+            Step::Trust { peer, lost: None } => self.machine.handle_trust_changed(node(peer)),
+            Step::Trust { peer, lost: Some(loss) } => {
+                self.machine.handle_trust_lost(node(peer), loss, now);
+            }
             Step::Wait { seconds } => {
                 self.now += seconds;
                 self.machine.handle_timeout(self.now());

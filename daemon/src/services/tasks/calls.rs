@@ -114,10 +114,10 @@ pub(crate) struct Counts {
 
 impl TasksService {
     /// Takes a task; it is on disk when this returns.
-    pub(crate) async fn submit(&self, new: NewTask) -> Result<Submitted, NewTaskError> {
+    pub(crate) async fn submit(self: &Arc<Self>, new: NewTask) -> Result<Submitted, NewTaskError> {
         new.body.check()?;
         self.store.room_for_new_work()?;
-        let body = encode(&new.body);
+        let (to, body) = (new.to, encode(&new.body));
         let submitted = self
             .turn(|desk, batch, now| {
                 desk.fetch_submitted(&self.store, new.id)?;
@@ -143,6 +143,8 @@ impl TasksService {
                 Ok::<_, NewTaskError>(submitted)
             })
             .await??;
+        // It may have ended since the caller looked.
+        self.check_trust(to).await;
         Ok(submitted)
     }
 

@@ -1,5 +1,6 @@
 //! The two machines over one set of tables.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -161,6 +162,12 @@ impl Desk {
     }
 
     /// The peers to which something is owed.
+    /// Everybody with whom there are live tasks.
+    pub(super) fn peers(&self) -> BTreeSet<NodeId> {
+        let submitted = self.submitter.tasks().map(|task| task.peer);
+        submitted.chain(self.worker.tasks().map(|task| task.peer)).collect()
+    }
+
     pub(super) fn peers_owed(&self) -> Vec<NodeId> {
         self.submitter.peers_owed().chain(self.worker.peers_owed()).collect()
     }

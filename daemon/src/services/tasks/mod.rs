@@ -9,11 +9,12 @@ mod watch;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use pilot_identity::{NodeId, NodeKey, Timestamp};
+use pilot_identity::{NodeId, NodeKey, Scope, Timestamp};
 use pilot_overlay::Overlay;
 use pilot_store::{Batch, Commit, CommitError, ReadError, Store};
+use pilot_tasks::TrustLoss;
 use pilot_transport::Budget;
-use pilot_trust::Standing;
+use pilot_trust::{Standing, TrustState};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -86,9 +87,27 @@ impl TasksService {
             tracing::error!("the tasks service was connected twice");
             return;
         }
-        let owed = self.desk().peers_owed();
-        for peer in owed {
-            self.wake_link(peer);
+        let (peers, owed) = {
+            let desk = self.desk();
+            (desk.peers(), desk.peers_owed())
+        };
+        let service = Arc::clone(self);
+        self.tasks.spawn(async move {
+            // Trust may have ended while the daemon was down.
+            for peer in peers {
+                service.check_trust(peer).await;
+            }
+            for peer in owed {
+                service.wake_link(peer);
+            }
+        });
+    }
+
+    /// Ends what trust with `peer` does not allow any more.
+    pub(super) async fn check_trust(self: &Arc<Self>, peer: NodeId) {
+        let standing = self.trust.standing(peer);
+        if !standing.allows(Scope::Tasks) || loss(standing).is_some() {
+            self.trust_changed(peer, standing).await;
         }
     }
 
@@ -96,8 +115,11 @@ impl TasksService {
     pub(crate) async fn trust_changed(self: &Arc<Self>, peer: NodeId, standing: Standing) {
         let turned = self
             .turn(|desk, _, now| {
-                if !standing.is_mutual() {
+                if !standing.allows(Scope::Tasks) {
                     desk.worker.handle_trust_lost(peer, now);
+                }
+                if let Some(loss) = loss(standing) {
+                    desk.submitter.handle_trust_lost(peer, loss, now);
                 }
                 desk.submitter.handle_trust_changed(peer);
                 desk.worker.handle_trust_changed(peer);
@@ -245,3 +267,12 @@ impl TasksService {
 
 /// Pause before a passed deadline that could not be written is tried again.
 const TRY_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Who has ended the trust that lets this node submit to the peer; none if it may.
+const fn loss(standing: Standing) -> Option<TrustLoss> {
+    match standing.state {
+        TrustState::Mutual if standing.received.contains(Scope::Tasks) => None,
+        TrustState::Mutual | TrustState::Requested | TrustState::None => Some(TrustLoss::There),
+        TrustState::Pending => Some(TrustLoss::Here),
+    }
+}

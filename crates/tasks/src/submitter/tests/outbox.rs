@@ -158,23 +158,48 @@ fn a_peer_without_room_is_asked_again_after_pauses_that_double() {
 }
 
 #[test]
-fn a_task_that_is_not_allowed_says_so_and_waits_for_trust() {
+fn a_task_that_the_peer_does_not_allow_is_declined() {
     let mut machine = submitter();
     machine.submit(submission(1), at(0)).unwrap();
     let key = send_one(&mut machine, at(0));
 
-    answer(&mut machine, &key, &TaskAnswer::Refused(TaskRefusal::NotAllowed), at(1));
+    machine.handle_answer(worker(), &key, &TaskAnswer::Refused(TaskRefusal::NotAllowed), at(1));
 
-    let task = machine.task(&id(1)).unwrap();
-    assert_eq!((task.state(), task.reason()), (TaskState::Queued, "not allowed by the peer"));
-    assert_eq!((machine.next_deadline(), send(&mut machine, at(99))), (None, vec![]));
-    machine.handle_trust_changed(super::key(3).id());
-    assert_eq!(send(&mut machine, at(99)), []);
-    machine.handle_trust_changed(worker());
-    assert_eq!(machine.poll_output(), Some(SubmitterOutput::Owed { to: worker() }));
-    let key = send_one(&mut machine, at(99));
-    answer(&mut machine, &key, &TaskAnswer::Offered, at(99));
-    assert_eq!(state(&machine), TaskState::Delivered);
+    let records = drain_records(&mut machine);
+    let task = records.last().unwrap();
+    assert_eq!(task.state(), TaskState::Declined);
+    assert_eq!(task.reason(), "the peer does not allow this node its tasks");
+}
+
+#[test]
+fn what_no_worker_has_accepted_ends_with_trust() {
+    for (loss, ended) in
+        [(TrustLoss::Here, TaskState::Cancelled), (TrustLoss::There, TaskState::Declined)]
+    {
+        let mut machine = submitter();
+        for number in 1..=3 {
+            machine.submit(submission(number), at(0)).unwrap();
+        }
+        let sent = send(&mut machine, at(0));
+        answer(&mut machine, &sent[0].key, &TaskAnswer::Offered, at(0));
+        let accepted = Update { id: id(3), ..update(1, WorkState::Accepted) };
+        machine.handle_update(worker(), &accepted, at(1));
+        drain(&mut machine);
+
+        machine.handle_trust_lost(key(3).id(), loss, at(2));
+        assert_eq!(drain_records(&mut machine), []);
+        machine.handle_trust_lost(worker(), loss, at(2));
+
+        let states: Vec<_> = drain_records(&mut machine)
+            .iter()
+            .map(|record| (record.terms.id, record.state()))
+            .collect();
+        assert_eq!(
+            states,
+            [(id(1), ended), (id(2), ended), (id(3), TaskState::Accepted)],
+            "the accepted one goes on"
+        );
+    }
 }
 
 #[test]
