@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::list;
+
 /// Socket addresses a node may name; further ones are dropped by the sender
 /// and refused by the receiver.
 pub const MAX_ENDPOINTS: usize = 8;
@@ -34,11 +36,6 @@ impl Endpoints {
 
 impl<'de> Deserialize<'de> for Endpoints {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error as _;
-        let endpoints = Vec::<SocketAddr>::deserialize(deserializer)?;
-        if endpoints.len() > MAX_ENDPOINTS {
-            return Err(D::Error::custom("more endpoints than a node may name"));
-        }
-        Ok(Self(endpoints))
+        list::at_most::<MAX_ENDPOINTS, _, _>(deserializer).map(Self)
     }
 }

@@ -17,6 +17,7 @@ pub mod control;
 mod endpoints;
 mod file_name;
 pub mod frame;
+mod list;
 mod name;
 mod peer;
 pub mod registry;

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use pilot_identity::{NodeId, SignedGrant, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::list;
 use crate::text::Text;
 use crate::{Address, BootId, Endpoints, NodeName, PeerRef, Tag, Tags};
 
@@ -55,7 +56,7 @@ pub enum Request {
 pub struct Register {
     /// The newest minor version the node speaks.
     pub minor: u16,
-    /// The name it wants.
+    /// The name it wants; `None` keeps the one it has.
     pub name: Option<NodeName>,
     /// What it says about itself.
     pub tags: Tags,
@@ -82,13 +83,14 @@ pub enum Answer {
     /// To [`Request::Roster`].
     Roster {
         /// In order of address, at most [`MAX_ROSTER_PAGE`].
+        #[serde(deserialize_with = "list::at_most::<MAX_ROSTER_PAGE, _, _>")]
         records: Vec<NodeRecord>,
         /// Whether there are more after these.
         more: bool,
     },
     /// To [`Request::PutGrants`], one for each in their order; what is
     /// [`PutGrant::Stored`] is on disk.
-    GrantsPut(Vec<PutGrant>),
+    GrantsPut(#[serde(deserialize_with = "list::at_most::<MAX_GRANTS, _, _>")] Vec<PutGrant>),
     /// To [`Request::AckGrants`].
     GrantsAcked,
     /// To [`Request::Release`].
@@ -104,7 +106,8 @@ pub struct Registered {
     pub address: Address,
     /// Where the rendezvous sees it come from.
     pub observed: SocketAddr,
-    /// The name it has now; `None` if it asked for none, or another node has it.
+    /// The name it has now: the one it asked for unless another node has
+    /// that; else, and if it asked for none, the one it had.
     pub name: Option<NodeName>,
     /// The wanted name belongs to another key.
     pub name_taken: bool,
@@ -268,12 +271,7 @@ macro_rules! bounded_list {
 
         impl<'de> Deserialize<'de> for $list {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                use serde::de::Error as _;
-                let items = Vec::<$item>::deserialize(deserializer)?;
-                if items.len() > MAX_GRANTS {
-                    return Err(D::Error::custom("more grants than one request may hold"));
-                }
-                Ok(Self(items))
+                list::at_most::<MAX_GRANTS, _, _>(deserializer).map(Self)
             }
         }
     };

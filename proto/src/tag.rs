@@ -5,6 +5,8 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::list;
+
 /// Tags a node may carry; a registration with more is refused.
 pub const MAX_TAGS: usize = 32;
 
@@ -110,7 +112,7 @@ impl Tags {
 impl<'de> Deserialize<'de> for Tags {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error as _;
-        Self::new(Vec::<Tag>::deserialize(deserializer)?).map_err(D::Error::custom)
+        Self::new(list::at_most::<MAX_TAGS, Tag, D>(deserializer)?).map_err(D::Error::custom)
     }
 }
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use pilot_identity::{Countersigned, Outcome, SignedReceipt};
 use serde::{Deserialize, Serialize};
 
+use crate::list;
 use crate::text::Text;
 use crate::{FileName, TaskId};
 
@@ -88,8 +89,10 @@ pub struct TaskBody {
     /// For whoever does it; at most [`MAX_DESCRIPTION`] bytes.
     pub description: String,
     /// Names and values in the order they were given; at most [`MAX_PARAMS`].
+    #[serde(deserialize_with = "list::at_most::<MAX_PARAMS, _, _>")]
     pub params: Vec<(String, String)>,
     /// Files that come with it.
+    #[serde(deserialize_with = "list::at_most::<MAX_FILES, _, _>")]
     pub files: Vec<InlineFile>,
 }
 
@@ -170,6 +173,7 @@ pub struct ResultBody {
     /// Why it failed, was declined, cancelled or expired.
     pub reason: Text<MAX_NOTE>,
     /// Files that come with it.
+    #[serde(deserialize_with = "list::at_most::<MAX_FILES, _, _>")]
     pub files: Vec<InlineFile>,
 }
 

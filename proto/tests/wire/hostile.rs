@@ -1,0 +1,142 @@
+//! Bytes that nobody honest sends: a value or an error, and no more memory
+//! than the limits allow.
+
+use pilot_proto::control::{ControlAnswer, ControlRequest};
+use pilot_proto::frame;
+use pilot_proto::registry::{Answer, MAX_GRANTS, Push, Request};
+use pilot_proto::tasks::{
+    MAX_FILES, MAX_PARAMS, MAX_TASK_FRAME, ResultBody, TaskAnswer, TaskBody, TaskRequest,
+};
+use pilot_proto::trust::{TrustAnswer, TrustOffer};
+use pilot_proto::{Endpoints, MAX_ENDPOINTS, MAX_TAGS, Tags};
+use proptest::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::samples;
+
+/// Bytes that decode give a value whose own bytes give it again.
+fn total<T: Serialize + DeserializeOwned + PartialEq + core::fmt::Debug>(bytes: &[u8]) {
+    if let Ok(message) = frame::decode::<T>(bytes) {
+        let again = postcard::to_allocvec(&message).unwrap();
+        assert_eq!(frame::decode::<T>(&again).as_ref(), Ok(&message));
+    }
+}
+
+fn total_for_all(bytes: &[u8]) {
+    total::<Request>(bytes);
+    total::<Answer>(bytes);
+    total::<Push>(bytes);
+    total::<ControlRequest>(bytes);
+    total::<ControlAnswer>(bytes);
+    total::<TrustOffer>(bytes);
+    total::<TrustAnswer>(bytes);
+    total::<TaskRequest>(bytes);
+    total::<TaskAnswer>(bytes);
+    total::<TaskBody>(bytes);
+    total::<ResultBody>(bytes);
+}
+
+fn some_valid_bytes() -> Vec<Vec<u8>> {
+    fn bytes<T: Serialize>(samples: Vec<(&'static str, T)>) -> Vec<Vec<u8>> {
+        samples.iter().map(|(_, message)| postcard::to_allocvec(message).unwrap()).collect()
+    }
+    [
+        bytes(samples::requests()),
+        bytes(samples::answers()),
+        bytes(samples::pushes()),
+        bytes(samples::control_requests()),
+        bytes(samples::control_answers()),
+        bytes(samples::trust_offers()),
+        bytes(samples::trust_answers()),
+        bytes(samples::task_requests()),
+        bytes(samples::task_answers()),
+        bytes(samples::task_bodies()),
+        bytes(samples::result_bodies()),
+    ]
+    .concat()
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_give_a_message_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        total_for_all(&bytes);
+    }
+
+    #[test]
+    fn broken_messages_give_a_message_or_an_error(
+        which in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        with in any::<u8>(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = which.get(&some_valid_bytes()).clone();
+        let at = at.index(bytes.len());
+        bytes[at] = with;
+        total_for_all(&bytes);
+        bytes.truncate(cut.index(bytes.len() + 1));
+        total_for_all(&bytes);
+    }
+}
+
+/// A list of so many elements, each of these bytes.
+fn list(count: usize, element: &[u8]) -> Vec<u8> {
+    let mut bytes = postcard::to_allocvec(&count).unwrap();
+    bytes.extend(element.repeat(count));
+    bytes
+}
+
+#[test]
+fn every_list_ends_at_its_limit() {
+    let grant = {
+        let samples = samples::trust_offers();
+        postcard::to_allocvec(&samples[0].1.grant).unwrap()
+    };
+    let endpoint: Vec<Vec<u8>> = (0..=8_u8).map(|ip| vec![0, 127, 0, 0, ip, 1]).collect();
+    let endpoints = |count: usize| {
+        let len = postcard::to_allocvec(&count).unwrap();
+        [len, endpoint[..count].concat()].concat()
+    };
+    let tags = |count: usize| {
+        let tags: Vec<String> = (0..count).map(|key| format!("{key}=v")).collect();
+        postcard::to_allocvec(&tags).unwrap()
+    };
+    let put_grants = |count| [vec![4], list(count, &grant)].concat();
+    let params = |count| [vec![0], list(count, &[0, 0]), vec![0]].concat();
+    let files = |count| [vec![0, 0], list(count, &[1, b'a', 0])].concat();
+
+    assert!(frame::decode::<Endpoints>(&endpoints(MAX_ENDPOINTS)).is_ok());
+    assert!(frame::decode::<Endpoints>(&endpoints(MAX_ENDPOINTS + 1)).is_err());
+    assert!(frame::decode::<Tags>(&tags(MAX_TAGS)).is_ok());
+    assert!(frame::decode::<Tags>(&tags(MAX_TAGS + 1)).is_err());
+    assert!(frame::decode::<Request>(&put_grants(MAX_GRANTS)).is_ok());
+    assert!(frame::decode::<Request>(&put_grants(MAX_GRANTS + 1)).is_err());
+    assert!(frame::decode::<TaskBody>(&params(MAX_PARAMS)).is_ok());
+    assert!(frame::decode::<TaskBody>(&params(MAX_PARAMS + 1)).is_err());
+    assert!(frame::decode::<TaskBody>(&files(MAX_FILES)).is_ok());
+    assert!(frame::decode::<TaskBody>(&files(MAX_FILES + 1)).is_err());
+}
+
+#[test]
+fn a_frame_full_of_nothing_is_not_built_in_memory() {
+    // Two bytes an element on the wire, fifty in memory: 400 MB if it were built.
+    let elements = MAX_TASK_FRAME / 2 - 8;
+    let bytes = [vec![0], list(elements, &[0, 0]), vec![0]].concat();
+
+    assert!(frame::decode::<TaskBody>(&bytes).is_err());
+}
+
+#[test]
+fn a_content_that_breaks_a_rule_is_refused() {
+    let body = |edit: fn(&mut TaskBody)| {
+        let mut body = samples::task_bodies().remove(0).1;
+        edit(&mut body);
+        body.check().map_err(|error| error.to_string())
+    };
+
+    assert_eq!(body(|_| {}), Ok(()));
+    assert!(body(|body| body.description = "x".repeat((1 << 20) + 1)).is_err());
+    assert!(body(|body| body.params.push(("k".to_owned(), String::new()))).is_err());
+    assert!(body(|body| body.files.push(body.files[0].clone())).is_err());
+    assert!(body(|body| body.files[0].content = vec![0; 16 << 20].into()).is_err());
+}

@@ -1,0 +1,9 @@
+//! What is on the wire: the bytes of every message, and what becomes of others.
+//!
+//! The snapshots are the protocol: a change of one breaks nodes that are out
+//! there, and needs a new minor version with both forms read.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
+
+mod hostile;
+mod samples;
+mod snapshots;

@@ -1,0 +1,274 @@
+//! One message of every kind.
+
+use bytes::Bytes;
+use pilot_identity::{
+    Digest, Grant, NodeId, NodeKey, Outcome, Receipt, ReceiptTimes, Scopes, SignedGrant,
+    SignedReceipt, Timestamp,
+};
+use pilot_proto::control::{ControlAnswer, ControlRequest, Hello};
+use pilot_proto::registry::{
+    Answer, GrantAck, GrantAcks, Grants, NodeRecord, Push, PutGrant, Refusal, RefusalCode,
+    Register, Registered, Request, View,
+};
+use pilot_proto::tasks::{
+    Cancel, InlineFile, Offer, ResultBody, TaskAnswer, TaskBody, TaskRefusal, TaskRequest,
+    TaskResult, Update, WorkState,
+};
+use pilot_proto::text::Text;
+use pilot_proto::trust::{TrustAnswer, TrustOffer};
+use pilot_proto::{Address, BootId, Endpoints, NodeName, PeerRef, Tags, TaskId};
+use zeroize::Zeroizing;
+
+fn key(seed: u8) -> NodeKey {
+    NodeKey::from_seed(&Zeroizing::new([seed; 32]))
+}
+
+fn node(seed: u8) -> NodeId {
+    key(seed).id()
+}
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+fn address() -> Address {
+    Address::new(1, 2)
+}
+
+fn name() -> NodeName {
+    "backend".parse().unwrap()
+}
+
+fn tags() -> Tags {
+    Tags::new(["gpu=a100".parse().unwrap(), "os=linux".parse().unwrap()]).unwrap()
+}
+
+fn endpoints() -> Endpoints {
+    Endpoints::new(["127.0.0.1:4000".parse().unwrap(), "[::1]:4000".parse().unwrap()])
+}
+
+fn grant() -> SignedGrant {
+    Grant {
+        from: node(1),
+        to: node(2),
+        network: 1,
+        scopes: Scopes::ALL,
+        issued_at: at(1_000),
+        expires_at: Some(at(2_000)),
+        serial: 7,
+    }
+    .sign(&key(1))
+}
+
+fn receipt() -> SignedReceipt {
+    Receipt {
+        task: task_id().uuid(),
+        attempt: 1,
+        submitter: node(1),
+        worker: node(2),
+        outcome: Outcome::Succeeded,
+        digest: Digest::of(b"result"),
+        times: ReceiptTimes::default(),
+    }
+    .sign(&key(2))
+}
+
+fn task_id() -> TaskId {
+    TaskId::from_bytes([0x11; 16])
+}
+
+fn record() -> NodeRecord {
+    NodeRecord {
+        address: address(),
+        id: node(2),
+        name: Some(name()),
+        tags: tags(),
+        public: true,
+        boot: Some(BootId(9)),
+        endpoints: endpoints(),
+        last_seen: at(1_000),
+    }
+}
+
+fn files() -> Vec<InlineFile> {
+    vec![InlineFile { name: "a.txt".parse().unwrap(), content: Bytes::from_static(b"one") }]
+}
+
+pub(crate) fn requests() -> Vec<(&'static str, Request)> {
+    let register = Register {
+        minor: 0,
+        name: Some(name()),
+        tags: tags(),
+        public: false,
+        endpoints: endpoints(),
+        fixed: true,
+        boot: BootId(9),
+    };
+    let ack = GrantAck { from: node(1), serial: 7 };
+    let tag = Some("gpu=a100".parse().unwrap());
+    vec![
+        ("register", Request::Register(register)),
+        ("resolve address", Request::Resolve(PeerRef::Address(address()))),
+        ("resolve name", Request::Resolve(PeerRef::Name(name()))),
+        ("resolve key", Request::Resolve(PeerRef::Key(node(2)))),
+        ("key of", Request::KeyOf(address())),
+        ("roster", Request::Roster { after: Some(address()), tag }),
+        ("put grants", Request::PutGrants(Grants::batches([grant()]).remove(0))),
+        ("ack grants", Request::AckGrants(GrantAcks::batches([ack]).remove(0))),
+        ("watch", Request::Watch),
+        ("release", Request::Release),
+    ]
+}
+
+pub(crate) fn answers() -> Vec<(&'static str, Answer)> {
+    let registered = Registered {
+        address: address(),
+        observed: "192.0.2.1:4000".parse().unwrap(),
+        name: Some(name()),
+        name_taken: false,
+        minor: 0,
+        now: at(1_000),
+    };
+    let puts = vec![
+        PutGrant::Stored,
+        PutGrant::Stale { serial: 8 },
+        PutGrant::Invalid,
+        PutGrant::NoSuchNode,
+        PutGrant::MailboxFull,
+    ];
+    let mut answers = vec![
+        ("registered", Answer::Registered(registered)),
+        ("private record", Answer::Record(View::Private { address: address() })),
+        ("known record", Answer::Record(View::Known(record()))),
+        ("key", Answer::Key(node(2))),
+        ("roster", Answer::Roster { records: vec![record()], more: true }),
+        ("grants put", Answer::GrantsPut(puts)),
+        ("grants acked", Answer::GrantsAcked),
+        ("released", Answer::Released),
+    ];
+    let refusals = [
+        ("not found", RefusalCode::NotFound),
+        ("not registered", RefusalCode::NotRegistered),
+        ("rate limited", RefusalCode::RateLimited { retry_after_ms: 500 }),
+        ("invalid", RefusalCode::Invalid),
+        ("mailbox full", RefusalCode::MailboxFull),
+        ("disk full", RefusalCode::DiskFull),
+        ("network full", RefusalCode::NetworkFull),
+        ("internal", RefusalCode::Internal),
+    ];
+    for (name, code) in refusals {
+        let message = Text::clipped("why");
+        answers.push((name, Answer::Refused(Refusal { code, message })));
+    }
+    answers
+}
+
+pub(crate) fn pushes() -> Vec<(&'static str, Push)> {
+    vec![
+        ("grant", Push::Grant { grant: grant(), address: address(), name: None }),
+        ("peer", Push::Peer(record())),
+        ("hidden", Push::Hidden(node(2))),
+        ("caught up", Push::CaughtUp),
+    ]
+}
+
+pub(crate) fn control_requests() -> Vec<(&'static str, ControlRequest)> {
+    let hello = Hello { minor: 0, boot: BootId(9), capabilities: 1 };
+    vec![("hello", ControlRequest::Hello(hello)), ("grant", ControlRequest::Grant(grant()))]
+}
+
+pub(crate) fn control_answers() -> Vec<(&'static str, ControlAnswer)> {
+    let hello = Hello { minor: 0, boot: BootId(9), capabilities: 1 };
+    vec![
+        ("hello", ControlAnswer::Hello(hello)),
+        ("grant stored", ControlAnswer::GrantStored),
+        ("grant refused", ControlAnswer::GrantRefused),
+    ]
+}
+
+pub(crate) fn trust_offers() -> Vec<(&'static str, TrustOffer)> {
+    let offer = TrustOffer { grant: grant(), address: Some(address()), name: Some(name()) };
+    vec![("offer", offer)]
+}
+
+pub(crate) fn trust_answers() -> Vec<(&'static str, TrustAnswer)> {
+    vec![
+        ("stored", TrustAnswer::Stored { yours: Some(grant()) }),
+        ("invalid", TrustAnswer::Invalid),
+        ("stale", TrustAnswer::Stale { serial: 8, yours: None }),
+        ("full", TrustAnswer::Full),
+    ]
+}
+
+pub(crate) fn task_requests() -> Vec<(&'static str, TaskRequest)> {
+    let offer = Offer {
+        id: task_id(),
+        attempt: 1,
+        priority: -3,
+        deadline_ms: Some(60_000),
+        queue_timeout_ms: None,
+        run_timeout_ms: Some(1),
+        body: Bytes::from_static(b"body"),
+    };
+    let cancel =
+        Cancel { id: task_id(), attempt: 1, grace_ms: 30_000, reason: Text::clipped("enough") };
+    let result = TaskResult {
+        id: task_id(),
+        attempt: 1,
+        outcome: Outcome::Succeeded,
+        body: Bytes::from_static(b"result"),
+        receipt: receipt(),
+    };
+    let mut requests = vec![
+        ("offer", TaskRequest::Offer(offer)),
+        ("cancel", TaskRequest::Cancel(cancel)),
+        ("result", TaskRequest::Result(result)),
+    ];
+    let states = [
+        ("queued", WorkState::Queued),
+        ("accepted", WorkState::Accepted),
+        ("running", WorkState::Running),
+    ];
+    for (name, state) in states {
+        let update = Update {
+            id: task_id(),
+            attempt: 1,
+            revision: 3,
+            state,
+            percent: Some(40),
+            note: Text::clipped("half"),
+            accepted_ms_ago: Some(5),
+        };
+        requests.push((name, TaskRequest::Update(update)));
+    }
+    requests
+}
+
+pub(crate) fn task_answers() -> Vec<(&'static str, TaskAnswer)> {
+    vec![
+        ("offered", TaskAnswer::Offered),
+        ("cancelling", TaskAnswer::Cancelling),
+        ("updated", TaskAnswer::Updated),
+        ("receipt", TaskAnswer::Receipt(Box::new(receipt().countersign(&key(1))))),
+        ("not allowed", TaskAnswer::Refused(TaskRefusal::NotAllowed)),
+        ("unknown", TaskAnswer::Refused(TaskRefusal::Unknown)),
+        ("queue full", TaskAnswer::Refused(TaskRefusal::QueueFull)),
+        ("disk full", TaskAnswer::Refused(TaskRefusal::DiskFull)),
+        ("invalid", TaskAnswer::Refused(TaskRefusal::Invalid)),
+        ("superseded", TaskAnswer::Refused(TaskRefusal::Superseded)),
+        ("internal", TaskAnswer::Refused(TaskRefusal::Internal)),
+    ]
+}
+
+pub(crate) fn task_bodies() -> Vec<(&'static str, TaskBody)> {
+    let params = vec![("framework".to_owned(), "gin".to_owned()), ("k".to_owned(), String::new())];
+    vec![("task", TaskBody { description: "do it".to_owned(), params, files: files() })]
+}
+
+pub(crate) fn result_bodies() -> Vec<(&'static str, ResultBody)> {
+    let data = Bytes::from_static(b"done");
+    vec![
+        ("empty", ResultBody::default()),
+        ("full", ResultBody { data, is_json: true, reason: Text::clipped("why"), files: files() }),
+    ]
+}

@@ -1,0 +1,51 @@
+//! The bytes of every message.
+
+use core::fmt::Debug;
+
+use pilot_proto::frame::{self, FrameError, PREFIX};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::samples;
+
+/// Larger than every sample.
+const LIMIT: usize = 4096;
+
+#[test]
+fn every_message_has_its_bytes_and_goes_there_and_back() {
+    let kinds = [
+        lines("registry request", samples::requests()),
+        lines("registry answer", samples::answers()),
+        lines("registry push", samples::pushes()),
+        lines("control request", samples::control_requests()),
+        lines("control answer", samples::control_answers()),
+        lines("trust offer", samples::trust_offers()),
+        lines("trust answer", samples::trust_answers()),
+        lines("task request", samples::task_requests()),
+        lines("task answer", samples::task_answers()),
+        lines("task body", samples::task_bodies()),
+        lines("result body", samples::result_bodies()),
+    ];
+
+    insta::assert_snapshot!(kinds.concat());
+}
+
+/// A line for each sample: its name, and its bytes without the length.
+fn lines<T>(kind: &str, samples: Vec<(&'static str, T)>) -> String
+where
+    T: Serialize + DeserializeOwned + PartialEq + Debug,
+{
+    let line = |(name, message): (&str, T)| {
+        let framed = frame::encode(&message, LIMIT).unwrap();
+        let bytes = &framed[PREFIX..];
+        assert_eq!(frame::decode::<T>(bytes).unwrap(), message, "{kind} {name}");
+        for end in 0..bytes.len() {
+            let cut = frame::decode::<T>(&bytes[..end]);
+            assert_eq!(cut, Err(FrameError::Malformed), "{kind} {name} cut at {end}");
+        }
+        let longer = [bytes, &[0]].concat();
+        assert_eq!(frame::decode::<T>(&longer), Err(FrameError::Malformed), "{kind} {name} and 0");
+        format!("{kind} {name}: {}\n", data_encoding::HEXLOWER.encode(bytes))
+    };
+    samples.into_iter().map(line).collect()
+}
