@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use pilot_daemon::home::OpenHomeError;
 use pilot_daemon::settings::{LogFormat, Settings, SettingsError};
 use pilot_daemon::{Daemon, StartError};
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,15 +29,16 @@ fn main() -> ExitCode {
     start_log(&settings);
     match run(settings) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let code = match error.downcast_ref::<StartError>() {
-                Some(StartError::Home(pilot_daemon::home::OpenHomeError::AlreadyRunning {
-                    ..
-                })) => CONFLICT,
-                Some(_) | None => 1,
-            };
-            complain(&error, code)
-        }
+        Err(error) => match error.downcast_ref::<StartError>() {
+            Some(StartError::Home(OpenHomeError::AlreadyRunning { path, .. })) => {
+                let hint = format!("PILOT_HOME={} pilotctl status", path.display());
+                let error = error.context("already_running");
+                let code = complain(&error, CONFLICT);
+                say_hint(&hint);
+                code
+            }
+            Some(_) | None => complain(&error, 1),
+        },
     }
 }
 
@@ -78,4 +80,8 @@ fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
     // Nothing can be done if stderr is closed.
     drop(writeln!(std::io::stderr(), "pilot-daemon: {error:#}"));
     ExitCode::from(code)
+}
+
+fn say_hint(hint: &str) {
+    drop(writeln!(std::io::stderr(), "hint: {hint}"));
 }
