@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use pilot_home::{BindSocketError, Home, LoadKeyError, OpenHomeError, bind_socket};
 use pilot_identity::{NodeId, NodeKey};
 use pilot_overlay::{Overlay, Setup};
 use pilot_proto::registry::{Register, Registered};
@@ -17,13 +18,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::Server;
-use crate::home::{BindSocketError, Home, LoadKeyError, OpenHomeError, bind_socket, draw_boot_id};
 use crate::host::{Known, NodeHost, Registration};
 use crate::node::{Node, Parts};
 use crate::services::tasks::TasksService;
 use crate::services::{LoadError, TrustService};
 use crate::settings::Settings;
 use crate::store::{cards, meta, schema};
+
+/// Everything that must survive, in the home folder.
+const DATABASE: &str = "pilot.db";
 
 /// How long background work may take to end when the daemon stops.
 const GRACE: Duration = Duration::from_secs(1);
@@ -106,12 +109,13 @@ impl Daemon {
     pub fn start(settings: Settings) -> Result<Self, StartError> {
         let home = Home::open(&settings.home)?;
         let key = Arc::new(home.load_key()?);
-        let store = Store::open(&StoreSettings::new(home.database(), schema::MIGRATIONS))?;
+        let database = home.path().join(DATABASE);
+        let store = Store::open(&StoreSettings::new(database.clone(), schema::MIGRATIONS))?;
         let kept = kept(&store)?;
         let endpoint = bind(&key, &settings, kept.port)?;
         let listener = bind_socket(&home, &settings.socket)?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(StartError::Serve)?;
-        let boot = draw_boot_id().map_err(StartError::Random)?;
+        let boot = BootId(getrandom::u64().map_err(StartError::Random)?);
 
         let (background, stop) = (TaskTracker::new(), CancellationToken::new());
         let network = kept.known.address.map(Address::network);
@@ -141,7 +145,7 @@ impl Daemon {
         let parts = Parts {
             id: key.id(),
             settings,
-            database: home.database(),
+            database,
             store: store.clone(),
             overlay,
             trust,

@@ -6,7 +6,6 @@
 mod api;
 mod clock;
 mod daemon;
-pub mod home;
 mod host;
 mod node;
 mod services;
@@ -14,3 +13,4 @@ pub mod settings;
 mod store;
 
 pub use daemon::{Daemon, StartError};
+pub use pilot_home as home;

@@ -15,8 +15,6 @@ mod line;
 pub mod registry;
 mod server;
 pub mod settings;
-mod state_dir;
 
 pub use keeper::LoadError;
 pub use server::{Server, StartError};
-pub use state_dir::{StateDir, StateDirError};

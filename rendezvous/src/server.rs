@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pilot_home::{Home, LoadKeyError, OpenHomeError};
 use pilot_identity::NodeId;
 use pilot_proto::close;
 use pilot_store::{OpenError, Store};
@@ -17,7 +18,9 @@ use crate::journal;
 use crate::keeper::{Keeper, LoadError};
 use crate::line;
 use crate::settings::Settings;
-use crate::state_dir::{StateDir, StateDirError};
+
+/// Everything that must survive, in the state folder.
+const DATABASE: &str = "registry.db";
 
 /// How long connections may take to end when the rendezvous stops.
 const GRACE: Duration = Duration::from_secs(2);
@@ -40,15 +43,18 @@ pub struct Server {
     gate: Arc<Gate>,
     max_connections: usize,
     /// Held for its lock.
-    _state_dir: StateDir,
+    _home: Home,
 }
 
 /// Why a rendezvous did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Its folder or key is not usable.
+    /// Its folder is not usable.
     #[error(transparent)]
-    StateDir(#[from] StateDirError),
+    Home(#[from] OpenHomeError),
+    /// Its key is not usable.
+    #[error(transparent)]
+    Key(#[from] LoadKeyError),
     /// Its database is not usable.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -68,10 +74,10 @@ impl Server {
     ///
     /// [`StartError`]
     pub async fn start(settings: &Settings) -> Result<Self, StartError> {
-        let state_dir = StateDir::open(&settings.state_dir)?;
-        let key = state_dir.key()?;
-        let store = pilot_store::Settings::new(state_dir.database(), journal::SCHEMA);
-        let store = Store::open(&store)?;
+        let home = Home::open(&settings.state_dir)?;
+        let key = home.load_key()?;
+        let database = home.path().join(DATABASE);
+        let store = Store::open(&pilot_store::Settings::new(database, journal::SCHEMA))?;
         let keeper = Keeper::load(store, settings.network, settings.max_nodes.get()).await?;
         let endpoint = Endpoint::bind(Arc::new(key), transport(settings.registry_listen))?;
         let max_connections = usize::try_from(settings.max_connections.get()).unwrap_or(usize::MAX);
@@ -80,7 +86,7 @@ impl Server {
             keeper: Arc::new(keeper),
             gate: Arc::new(Gate::new(&settings.rates, max_connections.saturating_mul(2))),
             max_connections,
-            _state_dir: state_dir,
+            _home: home,
         })
     }
 

@@ -19,7 +19,10 @@ pub use layer::{Layer, LogFormat, LogFormatError, VARIABLES};
 pub use log_filter::{LogFilter, LogFilterError};
 pub use pilot_overlay::{HostPort, HostPortError, RegistryAddr, RegistryAddrError};
 
-use crate::home::{CONFIG_NAME, SOCKET_NAME};
+/// The local API's socket in the home folder.
+const SOCKET_NAME: &str = "pilot.sock";
+/// The settings file in the home folder, if the operator wrote one.
+const CONFIG_NAME: &str = "config.toml";
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -181,13 +181,13 @@ async fn what_it_cannot_do_it_says_and_fails() {
     };
     let running = Program::start(folder.path()).await;
     let second = fails(command(folder.path())).await;
-    assert_eq!(says(&second, "in use by another rendezvous"), Some(1));
+    assert_eq!(says(&second, "already_running: another process runs on"), Some(8));
     running.kill();
 
-    let key = folder.path().join("key");
+    let key = folder.path().join("node.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let open_key = fails(command(folder.path())).await;
-    assert_eq!(says(&open_key, "can be read by others (mode 644)"), Some(1));
+    assert_eq!(says(&open_key, "others may read the key file"), Some(1));
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
 
     let mut other_network = command(folder.path());
@@ -198,7 +198,7 @@ async fn what_it_cannot_do_it_says_and_fails() {
     fs::write(&config, "netwrok = 1").unwrap();
     let mut bad_config = command(folder.path());
     bad_config.arg("--config").arg(&config);
-    assert_eq!(says(&fails(bad_config).await, "netwrok"), Some(1));
+    assert_eq!(says(&fails(bad_config).await, "netwrok"), Some(2));
 
     let mut bad_flag = command(folder.path());
     bad_flag.arg("--no-such-flag");

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
 
+use pilot_home::OpenHomeError;
 use pilot_identity::{NodeId, Scopes};
 use pilot_proto::frame::MAX_SMALL_FRAME;
 use pilot_proto::registry::{Answer, Push, PutGrant, RefusalCode, Register, Request, View};
 use pilot_proto::{Address, BootId, PeerRef, close, frame};
 use pilot_rendezvous::settings::Settings;
-use pilot_rendezvous::{LoadError, Server, StartError, StateDirError};
+use pilot_rendezvous::{LoadError, Server, StartError};
 use pilot_transport::{ConnectError, FramedError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -365,7 +366,7 @@ async fn a_folder_belongs_to_one_rendezvous_and_one_network() {
     let running = Running::start(folder.path()).await;
 
     let second = Server::start(&settings(folder.path())).await.unwrap_err();
-    assert!(matches!(second, StartError::StateDir(StateDirError::Locked { .. })), "{second:?}");
+    assert!(matches!(second, StartError::Home(OpenHomeError::AlreadyRunning { .. })), "{second:?}");
     running.stop().await;
     let other = Settings { network: 2, ..settings(folder.path()) };
     let other = Server::start(&other).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! One daemon a home.
+//! One process a home.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};

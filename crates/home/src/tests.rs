@@ -35,7 +35,7 @@ fn the_first_start_makes_a_private_folder_and_one_key_for_ever() {
 }
 
 #[test]
-fn a_second_daemon_is_told_which_process_has_the_home() {
+fn a_second_process_is_told_which_process_has_the_home() {
     let dir = tempfile::tempdir().unwrap();
     let home = Home::open(dir.path()).unwrap();
 
@@ -49,11 +49,11 @@ fn a_second_daemon_is_told_which_process_has_the_home() {
 }
 
 #[test]
-fn files_of_a_dead_daemon_block_nothing() {
+fn files_of_a_dead_process_block_nothing() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("lock"), "4194304\nand more").unwrap();
     fs::write(dir.path().join("node.key.new"), "half a k").unwrap();
-    let socket = dir.path().join(SOCKET_NAME);
+    let socket = dir.path().join("pilot.sock");
     drop(UnixListener::bind(&socket).unwrap());
 
     let home = Home::open(dir.path()).unwrap();
@@ -170,9 +170,4 @@ fn a_socket_path_beyond_the_systems_limit_is_named() {
 
     assert!(matches!(error, BindSocketError::TooLong { .. }), "{error:?}");
     assert!(error.to_string().contains("--socket"));
-}
-
-#[test]
-fn runs_have_different_boot_ids() {
-    assert_ne!(draw_boot_id().unwrap(), draw_boot_id().unwrap());
 }

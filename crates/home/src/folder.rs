@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-/// Why a folder cannot be a node's home.
+/// Why a folder cannot be a home.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenHomeError {
     /// It could not be made.
@@ -53,12 +53,12 @@ pub enum OpenHomeError {
         /// Its permission bits.
         mode: u32,
     },
-    /// Another daemon has it.
-    #[error("a daemon is running on {path} already{}", by_process(*pid))]
+    /// Another process has it.
+    #[error("another process runs on {path} already{}", by_process(*pid))]
     AlreadyRunning {
         /// The folder.
         path: PathBuf,
-        /// The process id of that daemon, if it has written it already.
+        /// The id of that process, if it has written it already.
         pid: Option<u32>,
     },
 }

@@ -1,4 +1,4 @@
-//! The socket of the local API, for its owner alone from the first moment.
+//! A unix socket, for its owner alone from the first moment.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -49,9 +49,9 @@ pub enum BindSocketError {
 }
 
 /// Listens on `path`, a socket with mode 0600 and not blocking. One that a dead
-/// daemon left there is replaced; one that is answered is not.
+/// process left there is replaced; one that is answered is not.
 ///
-/// `home` is the proof that this process is the only daemon of its home.
+/// `home` is the proof that this process is the only one of its home.
 ///
 /// # Errors
 ///
