@@ -10,6 +10,8 @@ mod commands;
 mod failure;
 mod files;
 mod payload;
+#[cfg(test)]
+mod reference;
 mod shown;
 mod ui;
 mod usage;

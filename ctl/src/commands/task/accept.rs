@@ -3,6 +3,7 @@ use pilot_local_api::errors::{ApiError, ErrorCode};
 use pilot_local_api::proto::PeerRef;
 use pilot_local_api::tasks::{AcceptRequest, AcceptedTask};
 
+use super::content;
 use crate::Ctl;
 use crate::failure::Failure;
 use crate::shown;
@@ -44,13 +45,6 @@ fn text(task: &AcceptedTask) -> String {
         ("deadline", task.deadline_at.as_ref().map(ToString::to_string)),
         ("ends at the latest", task.lease_expires_at.as_ref().map(ToString::to_string)),
     ]);
-    for (name, value) in &task.params.0 {
-        text.push_str(&format!("param {}: {}\n", shown::line(name), shown::line(value)));
-    }
-    for file in &task.attachments {
-        let name = shown::line(file.name.as_str());
-        text.push_str(&format!("attachment {name}: {} bytes\n", file.size));
-    }
-    text.push_str(&format!("description: {}\n", shown::lines(&task.description)));
+    text.push_str(&content(&task.params, &task.attachments, &task.description));
     text
 }

@@ -1,7 +1,7 @@
 use pilot_local_api::proto::TaskId;
 use pilot_local_api::tasks::{Role, TaskView};
 
-use super::called;
+use super::{called, content};
 use crate::Ctl;
 use crate::failure::Failure;
 use crate::shown;
@@ -37,14 +37,7 @@ fn text(task: &TaskView) -> String {
         ("note", line(&task.note)),
         ("reason", line(&task.reason)),
     ]);
-    for (name, value) in &task.params.0 {
-        text.push_str(&format!("param {}: {}\n", shown::line(name), shown::line(value)));
-    }
-    for file in &task.attachments {
-        let name = shown::line(file.name.as_str());
-        text.push_str(&format!("attachment {name}: {} bytes\n", file.size));
-    }
-    text.push_str(&format!("description: {}\n", shown::lines(&task.description)));
+    text.push_str(&content(&task.params, &task.attachments, &task.description));
     for change in &task.history {
         let cause = shown::line(&change.cause);
         text.push_str(&format!("{}  {:9}  {cause}\n", change.at, change.state.word()));

@@ -14,10 +14,12 @@ mod wait;
 mod watch;
 
 use clap::Subcommand;
+use pilot_local_api::tasks::{Attachment, Params};
 
 use super::{called, cell};
 use crate::Ctl;
 use crate::failure::Failure;
+use crate::shown;
 
 /// Submit tasks to peers, and serve the tasks of peers.
 #[derive(Debug, Subcommand)]
@@ -54,4 +56,18 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Cancel(args) => cancel::run(args, ctl).await,
         Command::Attachments(args) => attachments::run(args, ctl).await,
     }
+}
+
+/// What its submitter wrote into a task, a line for each part.
+fn content(params: &Params, attachments: &[Attachment], description: &str) -> String {
+    let mut text = String::new();
+    for (name, value) in &params.0 {
+        text.push_str(&format!("param {}: {}\n", shown::line(name), shown::line(value)));
+    }
+    for file in attachments {
+        let name = shown::line(file.name.as_str());
+        text.push_str(&format!("attachment {name}: {} bytes\n", file.size));
+    }
+    text.push_str(&format!("description: {}\n", shown::lines(description)));
+    text
 }
