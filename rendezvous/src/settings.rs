@@ -233,4 +233,49 @@ mod tests {
             assert_eq!(error.contains("unknown field"), flag == "config", "{flag}: {error}");
         }
     }
+
+    const SAMPLE: &str = include_str!("../../deploy/rendezvous.toml");
+    const UNIT: &str = include_str!("../../deploy/pilot-rendezvous.service");
+
+    #[test]
+    fn the_sample_is_valid_and_shows_the_default_of_every_key() {
+        let resolve = |text: &str| {
+            let file = toml::from_str(text).unwrap();
+            let flags = Flags { state_dir: Some("/x".into()), ..Flags::default() };
+            Settings::resolve(&flags, &file).unwrap()
+        };
+        // A key that is commented out has no blank after its hash.
+        let all: String = SAMPLE
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => {
+                    format!("{key}\n")
+                }
+                Some(_) | None => format!("{line}\n"),
+            })
+            .collect();
+
+        assert_eq!(resolve(SAMPLE), resolve(""));
+        assert_eq!(resolve(&all), resolve(""));
+        let keys: toml::Table = all.parse().unwrap();
+        for argument in Flags::command().get_arguments() {
+            let Some(flag) = argument.get_long() else { continue };
+            assert_eq!(keys.contains_key(flag), flag != "config", "{flag}");
+        }
+    }
+
+    #[test]
+    fn the_unit_names_variables_that_are_read() {
+        let command = Flags::command();
+        let variables: Vec<_> =
+            command.get_arguments().filter_map(|argument| argument.get_env()).collect();
+        let mut named = 0;
+        for line in UNIT.lines() {
+            let Some(pair) = line.strip_prefix("Environment=") else { continue };
+            let name = pair.split('=').next().unwrap();
+            assert!(variables.contains(&std::ffi::OsStr::new(name)), "{name}");
+            named += 1;
+        }
+        assert_eq!(named, 1);
+    }
 }
