@@ -1,0 +1,5 @@
+//! Sessions over real sockets on loopback, with a host that does as it is told.
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
+mod nodes;
+mod sessions;
