@@ -42,7 +42,7 @@ pub(crate) fn key(seed: u8) -> Arc<NodeKey> {
 }
 
 pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
-    timeout(DEADLINE, work).await.expect("in time")
+    timeout(DEADLINE, work).await.unwrap()
 }
 
 impl Node {
