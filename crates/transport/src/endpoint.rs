@@ -47,6 +47,7 @@ struct Inner {
     id: NodeId,
     slots: Arc<Semaphore>,
     max_handshakes: usize,
+    handshake_timeout: Duration,
     datagrams: Mutex<Option<Datagrams>>,
 }
 
@@ -112,6 +113,7 @@ impl Endpoint {
             id,
             slots: Arc::new(Semaphore::new(max_handshakes)),
             max_handshakes,
+            handshake_timeout: settings.handshake_timeout,
             datagrams: Mutex::new(Some(datagrams)),
         })))
     }
@@ -137,7 +139,7 @@ impl Endpoint {
     pub async fn accept(&self) -> Option<Incoming> {
         loop {
             let slot = Arc::clone(&self.0.slots).acquire_owned().await.ok()?;
-            let incoming = Incoming::new(self.0.quinn.accept().await?, slot);
+            let incoming = Incoming::new(self.0.quinn.accept().await?, slot, self.0.handshake_timeout);
             let crowded = self.0.slots.available_permits() < self.0.max_handshakes / 2;
             if !crowded || incoming.is_validated() {
                 return Some(incoming);

@@ -1,12 +1,14 @@
 //! Messages on a stream: the frames of `pilot_proto::frame` over QUIC.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pilot_proto::frame::{self, FrameError, PREFIX};
 use quinn::{ReadError, ReadExactError, RecvStream, SendStream, VarInt, WriteError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use crate::connection::CloseReason;
 
@@ -15,6 +17,13 @@ const FREE_FRAME: usize = 64 * 1024;
 
 /// Granularity of the budget.
 const UNIT: usize = 1024;
+
+/// How long the bytes of a frame may stay away once its share is taken.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bytes a second that the sender of a frame must reach on average, beside
+/// [`PATIENCE`]: 16 MiB take some 17 minutes at most.
+const SLOWEST: usize = 16 * 1024;
 
 /// Both halves of one bidirectional stream.
 #[derive(Debug)]
@@ -43,6 +52,9 @@ pub enum FramedError {
     /// A frame is too long or does not decode.
     #[error(transparent)]
     Frame(#[from] FrameError),
+    /// The rest of a large frame did not come in time.
+    #[error("the rest of a message did not come")]
+    Stalled,
     /// This side has closed the stream already.
     #[error("the stream is closed")]
     Closed,
@@ -51,32 +63,61 @@ pub enum FramedError {
 /// How many bytes of large frames may be in memory at once, over all peers.
 ///
 /// A frame over 64 KiB waits for its share; QUIC's flow control holds its
-/// sender meanwhile.
+/// sender meanwhile. Who has a share must send: a frame that stays away for
+/// 30 s, or comes at less than 16 KiB a second, is given up.
 #[derive(Debug, Clone)]
 pub struct Budget {
+    pool: Pool,
+    /// That of which this is a part.
+    whole: Option<Pool>,
+}
+
+#[derive(Debug, Clone)]
+struct Pool {
     units: Arc<Semaphore>,
     total: usize,
 }
 
 /// A share of a [`Budget`], given back when dropped.
 #[derive(Debug)]
-pub struct Share(#[expect(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>);
+pub struct Share(#[expect(dead_code, reason = "held for its drop")] Vec<OwnedSemaphorePermit>);
 
 impl Budget {
     /// A budget of `bytes`. One frame larger than the whole budget takes all of it.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
+        Self { pool: Pool::new(bytes), whole: None }
+    }
+
+    /// A part of this budget, of `bytes`: its shares are shares of this one
+    /// too, so that whoever only has the part leaves the rest to others.
+    #[must_use]
+    pub fn part(&self, bytes: usize) -> Self {
+        Self { pool: Pool::new(bytes), whole: Some(self.pool.clone()) }
+    }
+
+    async fn share(&self, len: usize) -> Share {
+        let mut permits = Vec::new();
+        if len > FREE_FRAME {
+            // The part first: who waits for it holds nothing of the whole.
+            for pool in [Some(&self.pool), self.whole.as_ref()].into_iter().flatten() {
+                permits.extend(pool.take(len).await);
+            }
+        }
+        Share(permits)
+    }
+}
+
+impl Pool {
+    fn new(bytes: usize) -> Self {
         let total = (bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS);
         Self { units: Arc::new(Semaphore::new(total)), total }
     }
 
-    async fn share(&self, len: usize) -> Share {
-        if len <= FREE_FRAME {
-            return Share(None);
-        }
+    async fn take(&self, len: usize) -> Option<OwnedSemaphorePermit> {
         let units = u32::try_from(len.div_ceil(UNIT).min(self.total)).unwrap_or(u32::MAX);
         // The semaphore is never closed.
-        Share(Arc::clone(&self.units).acquire_many_owned(units).await.ok())
+        Arc::clone(&self.units).acquire_many_owned(units).await.ok()
     }
 }
 
@@ -167,7 +208,7 @@ pub async fn next_frame<T: DeserializeOwned>(
     limit: usize,
 ) -> Result<Option<T>, FramedError> {
     let Some(len) = announced(recv, limit).await? else { return Ok(None) };
-    let body = body(recv, len).await?;
+    let body = body(recv, len, Duration::MAX).await?;
     Ok(Some(frame::decode(&body)?))
 }
 
@@ -186,7 +227,11 @@ pub async fn next_frame_within<T: DeserializeOwned>(
 ) -> Result<Option<(T, Share)>, FramedError> {
     let Some(len) = announced(recv, limit).await? else { return Ok(None) };
     let share = budget.share(len).await;
-    let body = body(recv, len).await?;
+    let average = Duration::from_secs(u64::try_from(len / SLOWEST).unwrap_or(u64::MAX));
+    let body = match timeout(PATIENCE.saturating_add(average), body(recv, len, PATIENCE)).await {
+        Ok(body) => body?,
+        Err(_elapsed) => return Err(FramedError::Stalled),
+    };
     Ok(Some((frame::decode(&body)?, share)))
 }
 
@@ -200,13 +245,20 @@ async fn announced(recv: &mut RecvStream, limit: usize) -> Result<Option<usize>,
 }
 
 /// Reads `len` bytes, growing with what arrives: an announced length alone
-/// costs no memory.
-async fn body(recv: &mut RecvStream, len: usize) -> Result<Vec<u8>, FramedError> {
+/// costs no memory. Gives up after `patience` without any.
+async fn body(
+    recv: &mut RecvStream,
+    len: usize,
+    patience: Duration,
+) -> Result<Vec<u8>, FramedError> {
     let mut body = Vec::with_capacity(len.min(FREE_FRAME));
     while body.len() < len {
-        match recv.read_chunk(len - body.len(), true).await? {
-            Some(chunk) => body.extend_from_slice(&chunk.bytes),
-            None => return Err(FramedError::Ended),
+        match timeout(patience, recv.read_chunk(len - body.len(), true)).await {
+            Ok(chunk) => match chunk? {
+                Some(chunk) => body.extend_from_slice(&chunk.bytes),
+                None => return Err(FramedError::Ended),
+            },
+            Err(_elapsed) => return Err(FramedError::Stalled),
         }
     }
     Ok(body)

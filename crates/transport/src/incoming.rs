@@ -1,9 +1,11 @@
 //! Somebody knocks.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use quinn::ConnectionError;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
 use crate::connection::Connection;
 use crate::socket::canonical;
@@ -16,6 +18,7 @@ use crate::socket::canonical;
 pub struct Incoming {
     inner: quinn::Incoming,
     slot: OwnedSemaphorePermit,
+    limit: Duration,
 }
 
 /// Why a stranger's handshake did not become a connection.
@@ -24,14 +27,21 @@ pub enum AcceptError {
     /// It failed: no key, a false signature, no protocol in common, silence.
     #[error("the handshake failed")]
     Handshake(#[from] ConnectionError),
+    /// It took longer than [`Settings::handshake_timeout`](crate::Settings::handshake_timeout).
+    #[error("the handshake took too long")]
+    TooSlow,
     /// It left no key or no protocol.
     #[error("the handshake proved nothing")]
     Unproved,
 }
 
 impl Incoming {
-    pub(crate) const fn new(inner: quinn::Incoming, slot: OwnedSemaphorePermit) -> Self {
-        Self { inner, slot }
+    pub(crate) const fn new(
+        inner: quinn::Incoming,
+        slot: OwnedSemaphorePermit,
+        limit: Duration,
+    ) -> Self {
+        Self { inner, slot, limit }
     }
 
     /// Where it came from, as the packet claims.
@@ -50,14 +60,16 @@ impl Incoming {
     /// welcome is for the caller to decide.
     ///
     /// Cancel safe: dropping the future abandons the handshake. Without an
-    /// answer it fails after the idle timeout.
+    /// answer it fails after the idle timeout, and in any case after
+    /// [`Settings::handshake_timeout`](crate::Settings::handshake_timeout).
     ///
     /// # Errors
     ///
     /// [`AcceptError`], always the other side's doing.
     pub async fn accept(self) -> Result<Connection, AcceptError> {
-        let Self { inner, slot } = self;
-        let connection = inner.accept()?.await?;
+        let Self { inner, slot, limit } = self;
+        let connection =
+            timeout(limit, inner.accept()?).await.map_err(|_| AcceptError::TooSlow)??;
         drop(slot);
         Connection::established(connection).ok_or(AcceptError::Unproved)
     }

@@ -40,6 +40,9 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// Silence after which the peer of a connection, or of a dial, counts as gone.
     pub idle_timeout: Duration,
+    /// How long a stranger's handshake may take as a whole: packets that keep
+    /// it from falling silent do not keep its place.
+    pub handshake_timeout: Duration,
     /// Streams that a peer may have open at once; it waits beyond.
     pub max_streams: u32,
     /// Bytes that a peer may send ahead on one stream; it waits beyond.
@@ -73,6 +76,8 @@ impl Settings {
             // Two keepalives may be lost, and a gone peer is known within 10 s.
             keep_alive: Duration::from_secs(4),
             idle_timeout: Duration::from_secs(9),
+            // Three of QUIC's first retransmissions, and as much again.
+            handshake_timeout: Duration::from_secs(10),
             // An idle connection costs 38 kB with 100 streams, 114 kB with 1,000.
             max_streams: 100,
             // 1 Gbit/s over 30 ms.

@@ -8,6 +8,7 @@ mod datagrams;
 mod dialing;
 mod endings;
 mod foreign;
+mod frames;
 mod handshake;
 mod impostors;
 mod nodes;
