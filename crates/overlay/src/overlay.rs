@@ -156,11 +156,9 @@ impl Overlay {
         self.inner.learn(peer, card);
     }
 
-    /// Closes the session with `peer`, if there is one.
+    /// Closes every session with `peer`, also those that another took over.
     pub fn part(&self, peer: &NodeId, code: u32, reason: &str) {
-        if let Some(session) = self.inner.known(peer).and_then(|peer| peer.take_session()) {
-            session.connection().close(code, reason);
-        }
+        self.inner.part(peer, code, reason);
     }
 
     /// The line to the rendezvous, if one is configured.
@@ -234,6 +232,12 @@ impl Inner {
     pub(crate) fn peer(&self, id: NodeId) -> Arc<Peer> {
         let fresh = || Arc::new(Peer::new(Card::default()));
         Arc::clone(self.peers().entry(id).or_insert_with(fresh))
+    }
+
+    pub(crate) fn part(&self, id: &NodeId, code: u32, reason: &str) {
+        for session in self.known(id).iter().flat_map(|peer| peer.take_sessions()) {
+            session.connection().close(code, reason);
+        }
     }
 
     fn known(&self, id: &NodeId) -> Option<Arc<Peer>> {

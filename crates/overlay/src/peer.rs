@@ -12,6 +12,10 @@ use crate::book::Card;
 use crate::duplicates::{Verdict, settle};
 use crate::session::Session;
 
+/// Sessions that another took over and that are not closed yet. Two nodes that
+/// dial each other make one or two; a peer that goes on dialling loses the oldest.
+const MAX_RETIRED: usize = 4;
+
 /// One peer, from the first time somebody asked for it.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -26,6 +30,8 @@ pub(crate) struct Peer {
 struct State {
     card: Card,
     session: Option<Session>,
+    /// Those that may finish their streams, the oldest first.
+    retired: Vec<Session>,
     /// Somebody keeps trying to reach it.
     wanted: bool,
 }
@@ -116,18 +122,37 @@ impl Peer {
 
     /// Forgets `session`; true if it was the one in use.
     pub(crate) fn remove(&self, session: &Session) -> bool {
-        let was_used = self.lock().session.take_if(|used| used.is_same(session)).is_some();
+        let was_used = {
+            let mut state = self.lock();
+            state.retired.retain(|retired| !retired.is_same(session));
+            state.session.take_if(|used| used.is_same(session)).is_some()
+        };
         if was_used {
             self.tell();
         }
         was_used
     }
 
-    /// Takes the session out, to close it.
-    pub(crate) fn take_session(&self) -> Option<Session> {
-        let session = self.lock().session.take();
+    /// Keeps a session that another took over until it ends; gives the ones
+    /// that are too many, to be closed.
+    pub(crate) fn retire(&self, session: Session) -> Vec<Session> {
+        let mut state = self.lock();
+        state.retired.retain(|retired| !retired.connection().is_closed());
+        state.retired.push(session);
+        let excess = state.retired.len().saturating_sub(MAX_RETIRED);
+        state.retired.drain(..excess).collect()
+    }
+
+    /// Takes all sessions out, to close them.
+    pub(crate) fn take_sessions(&self) -> Vec<Session> {
+        let sessions = {
+            let mut state = self.lock();
+            let mut sessions = std::mem::take(&mut state.retired);
+            sessions.extend(state.session.take());
+            sessions
+        };
         self.tell();
-        session
+        sessions
     }
 
     /// Marks that somebody keeps trying to reach it; false if somebody did already.

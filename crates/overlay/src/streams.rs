@@ -43,7 +43,17 @@ impl Inner {
                 old.connection().close(close::REPLACED, "the peer restarted");
                 self.host.link(id, LinkEvent::Up);
             }
-            Installed::Retired(old) => self.retire(old),
+            Installed::Retired(old) => {
+                for excess in peer.retire(old.clone()) {
+                    excess.connection().close(close::REPLACED, "too many connections");
+                }
+                self.retire(old);
+            }
+        }
+        // Trust may have ended since the hello began, when there was no
+        // session yet to be closed.
+        if !self.host.admits(&id) {
+            self.part(&id, close::NOT_TRUSTED, "trust has ended");
         }
         peer.session().unwrap_or_else(|| session.clone())
     }
