@@ -156,9 +156,14 @@ impl Outbox {
     }
 
     /// Brings back at most `max` tasks whose pause is over; tells their peers.
+    ///
+    /// So is one that ends later than any pause begun by now could: the clock
+    /// was set back.
     pub(crate) fn end_pauses(&mut self, now: Timestamp, max: usize) -> BTreeSet<NodeId> {
-        let over = self.pauses.iter().take_while(|(until, _)| *until <= now).take(max);
-        let ids: Vec<TaskId> = over.map(|(_, id)| *id).collect();
+        let latest = now.saturating_add(LONGEST_PAUSE);
+        let over = self.pauses.iter().take_while(|(until, _)| *until <= now);
+        let impossible = self.pauses.iter().rev().take_while(|(until, _)| *until > latest);
+        let ids: Vec<TaskId> = over.chain(impossible).take(max).map(|(_, id)| *id).collect();
         ids.iter().filter_map(|id| self.ready(id)).collect()
     }
 

@@ -105,7 +105,8 @@ impl Submitter {
         self.outputs.pop_front()
     }
 
-    /// When [`Submitter::handle_timeout`] wants to be called.
+    /// When [`Submitter::handle_timeout`] wants to be called. It
+    /// also wants to be when the clock was set back.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         earlier(self.shelf.first_due(), self.outbox.first_pause_end())

@@ -103,6 +103,10 @@ pub enum WorkerOutput {
     /// Belongs into the commit of the `Persist` before it; done later, a crash
     /// in between leaves the bodies behind.
     ForgetBody(TaskId),
+    /// The submitter wants no result of this task, so what was asked is of no
+    /// more use and may be deleted; the result stays. As above, best in the
+    /// commit of the `Persist` before it.
+    ForgetTask(TaskId),
 }
 
 impl Worker {
@@ -140,7 +144,8 @@ impl Worker {
         self.outputs.pop_front()
     }
 
-    /// When [`Worker::handle_timeout`] wants to be called.
+    /// When [`Worker::handle_timeout`] wants to be called. It
+    /// also wants to be when the clock was set back.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         earlier(self.shelf.first_due(), self.outbox.first_pause_end())

@@ -102,7 +102,8 @@ mod records {
             | WorkerOutput::Changed { .. }
             | WorkerOutput::Ready
             | WorkerOutput::Owed { .. }
-            | WorkerOutput::ForgetBody(_) => None,
+            | WorkerOutput::ForgetBody(_)
+            | WorkerOutput::ForgetTask(_) => None,
         });
         let sent = sent.unwrap();
         let TaskRequest::Result(result) = sent.clone().into_request(b"r"[..].into()) else {

@@ -168,6 +168,9 @@ impl Worker {
             task.history.note(now, state, reason);
             self.outbox.forget(id);
             self.commit(id, None);
+            // From here on it counts against no limit: a peer that gives tasks
+            // and wants none of their results must not fill the disk with them.
+            self.outputs.push_back(WorkerOutput::ForgetTask(*id));
         }
     }
 

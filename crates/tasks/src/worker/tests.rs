@@ -94,7 +94,8 @@ fn drain(machine: &mut Worker) -> Vec<Outgoing> {
             WorkerOutput::Changed { .. }
             | WorkerOutput::Owed { .. }
             | WorkerOutput::Ready
-            | WorkerOutput::ForgetBody(_) => {}
+            | WorkerOutput::ForgetBody(_)
+            | WorkerOutput::ForgetTask(_) => {}
         }
     }
     sent

@@ -133,6 +133,9 @@ impl Model {
                     assert!(self.confirmed.contains(&id), "forgotten without a receipt");
                     assert!(self.disk[&id].is_closed());
                 }
+                WorkerOutput::ForgetTask(id) => {
+                    assert!(self.disk[&id].ending().is_some(), "forgotten before it ended");
+                }
                 WorkerOutput::Changed { id, revision } => {
                     assert!(self.disk[&id].revision >= revision, "told before it was on disk");
                 }

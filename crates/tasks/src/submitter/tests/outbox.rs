@@ -158,6 +158,20 @@ fn a_peer_without_room_is_asked_again_after_pauses_that_double() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_does_not_stretch_a_pause() {
+    let mut machine = submitter();
+    machine.submit(submission(1), at(500)).unwrap();
+    let key = send_one(&mut machine, at(500));
+    answer(&mut machine, &key, &TaskAnswer::Refused(TaskRefusal::QueueFull), at(500));
+
+    machine.handle_timeout(at(441));
+    assert!(send(&mut machine, at(441)).is_empty(), "it may still be a pause of a minute");
+    machine.handle_timeout(at(0));
+
+    assert_eq!(send_one(&mut machine, at(0)).kind, OutgoingKind::Offer);
+}
+
+#[test]
 fn a_task_that_the_peer_does_not_allow_is_declined() {
     let mut machine = submitter();
     machine.submit(submission(1), at(0)).unwrap();

@@ -87,14 +87,17 @@ fn receipts_for_anything_else_close_nothing() {
 }
 
 #[test]
-fn an_unwanted_result_is_kept_and_sent_again_when_the_task_is_offered_again() {
+fn an_unwanted_result_is_kept_without_its_task_and_sent_when_that_is_offered_again() {
     let (mut machine, sent) = finished();
 
     answer(&mut machine, &sent.key, &TaskAnswer::Refused(TaskRefusal::Unknown));
 
     let record = task(&machine).clone();
     assert!(record.is_result_pending() && record.is_settled());
-    drain(&mut machine);
+    assert!(matches!(machine.poll_output(), Some(WorkerOutput::Persist { .. })));
+    assert!(matches!(machine.poll_output(), Some(WorkerOutput::Changed { .. })));
+    assert_eq!(machine.poll_output(), Some(WorkerOutput::ForgetTask(id(1))));
+    machine.handle_persisted(&id(1), record.revision);
     assert!(machine.is_empty());
     machine.restore(record);
     take(&mut machine, submitter(), &offer(1), at(9));

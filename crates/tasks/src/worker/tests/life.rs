@@ -112,7 +112,8 @@ fn cancelling_a_queued_task_ends_it() {
         | WorkerOutput::Ready
         | WorkerOutput::Owed { .. }
         | WorkerOutput::Send { .. }
-        | WorkerOutput::ForgetBody(_) => None,
+        | WorkerOutput::ForgetBody(_)
+        | WorkerOutput::ForgetTask(_) => None,
     });
     let body: ResultBody = postcard::from_bytes(&body.unwrap()).unwrap();
     assert_eq!((state(&machine), body.reason.as_str()), (TaskState::Cancelled, "no need"));

@@ -132,6 +132,8 @@ impl World {
                     }
                     WorkerOutput::Send { to: _, requests } => rest.extend(requests),
                     WorkerOutput::ForgetBody(id) => forget.push(id),
+                    // The submitter of this world wants every result.
+                    WorkerOutput::ForgetTask(id) => panic!("{id} is not wanted"),
                     WorkerOutput::Changed { .. }
                     | WorkerOutput::Owed { .. }
                     | WorkerOutput::Ready => {}
