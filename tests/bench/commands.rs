@@ -46,6 +46,7 @@ pub(crate) fn start(programs: &Programs) -> anyhow::Result<Vec<Line>> {
         node.registered()?;
         again.since(started);
         nothing.push(timed(&mut Command::new("/bin/true"))?);
+        node.kill()?;
     }
     let line = |name, samples: &Samples| {
         Line::millis(name, samples).at_most(20.0).baseline("/bin/true", nothing.median())

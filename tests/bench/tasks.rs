@@ -58,7 +58,7 @@ pub(crate) fn many_in_flight(_: &Programs) -> anyhow::Result<Vec<Line>> {
         load(&pair, IN_FLIGHT, WORKERS, WARM_UP * 10).await?;
         let mut rates = Vec::new();
         let mut lines = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..5 {
             let run = load(&pair, IN_FLIGHT, WORKERS, 5000).await?;
             rates.push(run.per_second());
             lines.push(run);
