@@ -1,5 +1,6 @@
 //! Drives the trust machine: writes its rows, carries its grants, closes tunnels.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -41,6 +42,8 @@ pub(crate) struct TrustService {
     /// Rings when there are grants the rendezvous should have.
     to_put: Notify,
     carriers: Semaphore,
+    /// Peers that are being offered this node's grant since they refused it.
+    mending: Mutex<BTreeSet<NodeId>>,
     overlay: OnceLock<Overlay>,
     listener: OnceLock<Box<dyn Fn(NodeId, Standing) + Send + Sync>>,
     tasks: TaskTracker,
@@ -97,6 +100,7 @@ impl TrustService {
             moved: Notify::new(),
             to_put: Notify::new(),
             carriers: Semaphore::new(CARRIERS),
+            mending: Mutex::new(BTreeSet::new()),
             overlay: OnceLock::new(),
             listener: OnceLock::new(),
             tasks: tasks.clone(),
@@ -228,14 +232,24 @@ impl TrustService {
     }
 
     /// A peer refused a tunnel although its grant is here: it is offered ours
-    /// again, and says what it holds.
+    /// again, and says what it holds. Once at a time: a peer may refuse as
+    /// often as it likes.
     pub(crate) fn mend(self: &Arc<Self>, peer: NodeId) {
         let grant =
             self.look(|machine, _| machine.record(peer).and_then(|record| record.ours.clone()));
-        if let Some(grant) = grant {
+        if let Some(grant) = grant
+            && self.mending().insert(peer)
+        {
             let service = Arc::clone(self);
-            self.tasks.spawn(async move { service.offer_directly(peer, grant).await });
+            self.tasks.spawn(async move {
+                service.offer_directly(peer, grant).await;
+                service.mending().remove(&peer);
+            });
         }
+    }
+
+    fn mending(&self) -> MutexGuard<'_, BTreeSet<NodeId>> {
+        self.mending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One turn of the machine whose outcome nobody waits to hear of.
@@ -282,7 +296,11 @@ impl TrustService {
             tracing::warn!(%error, "trust is read from disk again");
             let network = self.lock().machine.network();
             match load(&self.store, &self.key, network) {
-                Ok(loaded) => *self.lock() = loaded,
+                Ok(loaded) => {
+                    *self.lock() = loaded;
+                    // The clock's driver may wait for a deadline of what was lost.
+                    self.moved.notify_one();
+                }
                 Err(error) => tracing::error!(%error, "trust cannot be read from disk"),
             }
         };

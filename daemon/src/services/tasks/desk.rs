@@ -33,13 +33,18 @@ pub(super) enum Effect {
     Ready,
     Owed(NodeId),
     ForgetBodies(TaskId),
+    ForgetTask(TaskId),
 }
 
 impl Effect {
     pub(super) const fn is_persisted(&self) -> bool {
         match self {
             Self::PersistedSubmitted(..) | Self::PersistedReceived(..) => true,
-            Self::Changed(..) | Self::Ready | Self::Owed(_) | Self::ForgetBodies(_) => false,
+            Self::Changed(..)
+            | Self::Ready
+            | Self::Owed(_)
+            | Self::ForgetBodies(_)
+            | Self::ForgetTask(_) => false,
         }
     }
 }
@@ -123,6 +128,7 @@ impl Desk {
                 WorkerOutput::Owed { to } => effects.push(Effect::Owed(to)),
                 WorkerOutput::Send { to: _, requests } => self.sends.extend(requests),
                 WorkerOutput::ForgetBody(id) => effects.push(Effect::ForgetBodies(id)),
+                WorkerOutput::ForgetTask(id) => effects.push(Effect::ForgetTask(id)),
             }
         }
         effects
@@ -138,8 +144,11 @@ impl Desk {
                 Effect::PersistedReceived(id, revision) => {
                     self.worker.handle_persisted(id, *revision);
                 }
-                Effect::Changed(..) | Effect::Ready | Effect::Owed(_) | Effect::ForgetBodies(_) => {
-                }
+                Effect::Changed(..)
+                | Effect::Ready
+                | Effect::Owed(_)
+                | Effect::ForgetBodies(_)
+                | Effect::ForgetTask(_) => {}
             }
         }
     }
@@ -178,8 +187,13 @@ impl Desk {
 
     /// The bodies that a worker need not keep once its result is confirmed.
     pub(super) fn forget_bodies(batch: &mut Batch, id: TaskId) {
-        bodies::forget(batch, Side::Received, Kind::Task, id);
+        Self::forget_task(batch, id);
         bodies::forget(batch, Side::Received, Kind::Result, id);
+    }
+
+    /// What was asked, of which the submitter wants no result.
+    pub(super) fn forget_task(batch: &mut Batch, id: TaskId) {
+        bodies::forget(batch, Side::Received, Kind::Task, id);
     }
 
     /// The next deadline, which the clock's driver now waits for.

@@ -25,8 +25,13 @@ const EXCHANGES: usize = 4;
 /// Pause after an exchange failed on a session that seems alive.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 
-/// How long an exchange may go without any answer.
+/// How long an exchange may go without any answer, beside the time its
+/// requests take on the slowest line that is allowed for.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes a second of the slowest line, for one of several exchanges on it: a
+/// result of 16 MiB must get through on less than a megabit in the end.
+const SLOWEST: u64 = 16 * 1024;
 
 /// Why an exchange broke off.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +64,7 @@ impl TasksService {
 
     async fn drive_link(self: Arc<Self>, peer: NodeId, wake: Arc<Notify>) {
         let Some(overlay) = self.overlay.get() else { return };
+        let mut fruitless = 0;
         loop {
             if !self.desk().has_owed(&peer) {
                 tokio::select! {
@@ -66,12 +72,23 @@ impl TasksService {
                     () = wake.notified() => continue,
                 }
             }
+            // A session that breaks is replaced at once; a peer that breaks each
+            // of them is not dialled in a tight loop.
+            if fruitless > 1 {
+                tokio::select! {
+                    () = self.stop.cancelled() => return,
+                    () = tokio::time::sleep(AFTER_FAILURE) => {}
+                }
+            }
             let reached = tokio::select! {
                 () = self.stop.cancelled() => return,
                 reached = overlay.connected(peer) => reached,
             };
             match reached {
-                Ok(session) => self.use_link(peer, &session, &wake).await,
+                Ok(session) => {
+                    let answers = self.use_link(peer, &session, &wake).await;
+                    fruitless = if answers > 0 { 0 } else { fruitless + 1 };
+                }
                 // Trust will wake it again.
                 Err(error) => {
                     tracing::debug!(peer = %peer.short(), %error, "no link for tasks");
@@ -84,8 +101,10 @@ impl TasksService {
         }
     }
 
-    /// Sends over one session until it fails or nothing is owed.
-    async fn use_link(self: &Arc<Self>, peer: NodeId, session: &Session, wake: &Notify) {
+    /// Sends over one session until it fails or nothing is owed; how many
+    /// exchanges came to their end.
+    async fn use_link(self: &Arc<Self>, peer: NodeId, session: &Session, wake: &Notify) -> usize {
+        let mut answered = 0;
         let mut exchanges = FuturesUnordered::new();
         loop {
             while exchanges.len() < EXCHANGES {
@@ -98,10 +117,10 @@ impl TasksService {
                 exchanges.push(self.exchange(peer, session, requests));
             }
             if exchanges.is_empty() {
-                return;
+                return answered;
             }
             let done = tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.stop.cancelled() => return answered,
                 () = wake.notified() => continue,
                 done = exchanges.next() => done,
             };
@@ -112,8 +131,9 @@ impl TasksService {
                 if !session.connection().is_closed() {
                     tokio::time::sleep(AFTER_FAILURE).await;
                 }
-                return;
+                return answered;
             }
+            answered += 1;
         }
     }
 
@@ -146,6 +166,8 @@ impl TasksService {
     ) -> Result<(), ExchangeError> {
         let stream = session.open(Service::Tasks).await?;
         let (mut send, mut recv) = (stream.send, stream.recv);
+        let bytes: u64 = requests.iter().map(Outgoing::weight).sum();
+        let patience = PATIENCE.saturating_add(Duration::from_secs(bytes / SLOWEST));
         let sending = async {
             for request in requests {
                 let request = self.with_body(request)?;
@@ -157,7 +179,7 @@ impl TasksService {
         let receiving = async {
             for key in keys {
                 let answer = next_frame::<TaskAnswer>(&mut recv, MAX_ANSWER_FRAME);
-                let answer = tokio::time::timeout(PATIENCE, answer).await;
+                let answer = tokio::time::timeout(patience, answer).await;
                 let answer = answer.map_err(|_| ExchangeError::Silent)??;
                 let answer = answer.ok_or(FramedError::Ended)?;
                 self.settle(peer, key, &answer).await;

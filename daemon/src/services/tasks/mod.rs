@@ -46,6 +46,8 @@ pub(crate) struct TasksService {
     links: Mutex<BTreeMap<NodeId, Arc<Notify>>>,
     overlay: OnceLock<Overlay>,
     budget: Budget,
+    /// The part of it that each peer may use; one a peer that was ever trusted.
+    budgets: Mutex<BTreeMap<NodeId, Budget>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -73,6 +75,7 @@ impl TasksService {
             links: Mutex::new(BTreeMap::new()),
             overlay: OnceLock::new(),
             budget: Budget::new(LARGE_FRAMES),
+            budgets: Mutex::new(BTreeMap::new()),
             tasks: tasks.clone(),
             stop: stop.clone(),
         });
@@ -191,6 +194,8 @@ impl TasksService {
                 Ok(loaded) => {
                     *self.desk() = loaded;
                     self.ready.notify_waiters();
+                    // The clock's driver may wait for a deadline of what was lost.
+                    self.nearer.notify_one();
                     let owed = self.desk().peers_owed();
                     for peer in owed {
                         self.wake_link(peer);
@@ -237,17 +242,21 @@ impl TasksService {
             Effect::Ready => self.ready.notify_waiters(),
             Effect::Owed(peer) => self.wake_link(peer),
             Effect::ForgetBodies(id) => Desk::forget_bodies(batch, id),
+            Effect::ForgetTask(id) => Desk::forget_task(batch, id),
         }
     }
 
     async fn watch_the_clock(self: Arc<Self>) {
+        let mut last = clock::now();
         loop {
             let deadline = self.desk().arm();
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = clock::wait_for(deadline, &self.nearer) => {}
             }
-            if deadline.is_none_or(|deadline| deadline > clock::now()) {
+            let now = clock::now();
+            let was_set_back = now < std::mem::replace(&mut last, now);
+            if !was_set_back && deadline.is_none_or(|deadline| deadline > now) {
                 continue;
             }
             let turned = self.turn(|desk, _, now| {

@@ -4,17 +4,19 @@
 //! once it is on disk; meanwhile the next ones are read, so that they share
 //! their commits.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use pilot_identity::{Digest, NodeId, Scope};
 use pilot_proto::close;
 use pilot_proto::tasks::{
-    MAX_ANSWER_FRAME, MAX_REQUESTS, MAX_TASK_FRAME, Offer, ResultBody, TaskAnswer, TaskBody,
-    TaskRefusal, TaskRequest, TaskResult,
+    Cancel, MAX_ANSWER_FRAME, MAX_REQUESTS, MAX_TASK_FRAME, Offer, ResultBody, TaskAnswer,
+    TaskBody, TaskRefusal, TaskRequest, TaskResult,
 };
-use pilot_store::CommitError;
+use pilot_store::{Batch, CommitError};
 use pilot_tasks::{OfferFacts, ResultFacts};
-use pilot_transport::{Framed, FramedError, RecvStream, SendStream, next_frame_within, send_frame};
+use pilot_transport::{
+    Budget, Framed, FramedError, RecvStream, SendStream, Share, next_frame_within, send_frame,
+};
 use tokio::sync::mpsc;
 
 use super::TasksService;
@@ -48,10 +50,14 @@ impl TasksService {
         recv: &mut RecvStream,
         decided: mpsc::Sender<Decided>,
     ) -> Result<(), FramedError> {
-        for _ in 0..MAX_REQUESTS {
-            let next = next_frame_within(recv, MAX_TASK_FRAME, &self.budget).await?;
-            let Some((request, _share)) = next else { return Ok(()) };
-            let decision = match self.decide(peer, request).await {
+        let budget = self.budget_of(peer);
+        for taken in 0.. {
+            let next = next_frame_within(recv, MAX_TASK_FRAME, &budget).await?;
+            let Some((request, share)) = next else { return Ok(()) };
+            if taken == MAX_REQUESTS {
+                break;
+            }
+            let decision = match self.decide(peer, request, share).await {
                 Ok((answer, turn)) => (answer, Some(turn)),
                 Err(refusal) => (TaskAnswer::Refused(refusal), None),
             };
@@ -62,23 +68,23 @@ impl TasksService {
         Err(FramedError::Ended)
     }
 
+    /// The peer's part of the memory for large frames: one of them at a time,
+    /// so that no peer keeps the others waiting by sending its own slowly.
+    fn budget_of(&self, peer: NodeId) -> Budget {
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        budgets.entry(peer).or_insert_with(|| self.budget.part(MAX_TASK_FRAME)).clone()
+    }
+
     async fn decide(
         &self,
         peer: NodeId,
         request: TaskRequest,
+        share: Share,
     ) -> Result<(TaskAnswer, Turn), TaskRefusal> {
         match request {
-            TaskRequest::Offer(offer) => self.decide_offer(peer, offer).await,
-            TaskRequest::Result(result) => self.decide_result(peer, result).await,
-            TaskRequest::Cancel(cancel) => self
-                .begin(|desk, _, now| {
-                    desk.fetch_received(&self.store, cancel.id)
-                        .map_err(|_| TaskRefusal::Internal)?;
-                    Ok(desk.worker.handle_cancel(peer, &cancel, now))
-                })
-                .await
-                .map_err(|error| refusal(&error))
-                .and_then(|(answer, turn)| Ok((answer?, turn))),
+            TaskRequest::Offer(offer) => self.decide_offer(peer, offer, share).await,
+            TaskRequest::Result(result) => self.decide_result(peer, result, share).await,
+            TaskRequest::Cancel(cancel) => self.decide_cancel(peer, cancel).await,
             TaskRequest::Update(update) => self
                 .begin(|desk, _, now| {
                     desk.fetch_submitted(&self.store, update.id)
@@ -95,6 +101,7 @@ impl TasksService {
         &self,
         peer: NodeId,
         offer: Offer,
+        share: Share,
     ) -> Result<(TaskAnswer, Turn), TaskRefusal> {
         let body: TaskBody = postcard::from_bytes(&offer.body).map_err(|_| TaskRefusal::Invalid)?;
         body.check().map_err(|_| TaskRefusal::Invalid)?;
@@ -112,8 +119,31 @@ impl TasksService {
                 let verdict = desk.worker.handle_offer(peer, &offer, &facts, may_submit, now);
                 if verdict.keep_body {
                     bodies::put(batch, Side::Received, Kind::Task, id, offer.body);
+                    keep_until_written(batch, share);
                 }
                 Ok(verdict.answer)
+            })
+            .await
+            .map_err(|error| refusal(&error))?;
+        Ok((answer?, turn))
+    }
+
+    async fn decide_cancel(
+        &self,
+        peer: NodeId,
+        cancel: Cancel,
+    ) -> Result<(TaskAnswer, Turn), TaskRefusal> {
+        let may_submit = self.trust.allows(peer, Scope::Tasks);
+        let (answer, turn) = self
+            .begin(|desk, _, now| {
+                let id = cancel.id;
+                desk.fetch_received(&self.store, id).map_err(|_| TaskRefusal::Internal)?;
+                // Whose offers are refused needs no record that keeps them from
+                // running; what it submitted before it may always take back.
+                if !may_submit && !desk.worker.knows(&id) {
+                    return Err(TaskRefusal::Unknown);
+                }
+                Ok(desk.worker.handle_cancel(peer, &cancel, now))
             })
             .await
             .map_err(|error| refusal(&error))?;
@@ -124,6 +154,7 @@ impl TasksService {
         &self,
         peer: NodeId,
         result: TaskResult,
+        share: Share,
     ) -> Result<(TaskAnswer, Turn), TaskRefusal> {
         let body: ResultBody =
             postcard::from_bytes(&result.body).map_err(|_| TaskRefusal::Invalid)?;
@@ -140,6 +171,7 @@ impl TasksService {
                 let verdict = desk.submitter.handle_result(peer, &result, &facts, now);
                 if verdict.keep_body {
                     bodies::put(batch, Side::Submitted, Kind::Result, id, result.body);
+                    keep_until_written(batch, share);
                 }
                 Ok(verdict.answer)
             })
@@ -167,6 +199,15 @@ async fn answer_all(
     send.finish().map_err(|_| FramedError::Closed)
 }
 
+/// A body is in memory until it has been written, which may take longer than
+/// its peer takes to send the next one.
+fn keep_until_written(batch: &mut Batch, share: Share) {
+    batch.write(move |_| {
+        drop(share);
+        Ok(())
+    });
+}
+
 const fn refusal(error: &CommitError) -> TaskRefusal {
     match error {
         CommitError::DiskFull => TaskRefusal::DiskFull,
@@ -177,3 +218,6 @@ const fn refusal(error: &CommitError) -> TaskRefusal {
 fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
