@@ -48,8 +48,7 @@ fn refused(node: &Node, method: &str, path: &str, body: &Value) -> ErrorCode {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let json = answer.split_once("\r\n\r\n").unwrap().1;
-    let error: ErrorBody =
-        serde_json::from_str(json).unwrap_or_else(|_| panic!("{path}: {answer}"));
+    let error: ErrorBody = serde_json::from_str(json).unwrap();
     error.error.code
 }
 

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use pilot_identity::{Digest, Outcome, Receipt, ReceiptTimes, Timestamp};
-use pilot_local_api::ErrorCode;
-use pilot_local_api::tasks::{Role, TaskState};
+use pilot_local_api::tasks::{ContentFile, Role, SubmitRequest, TaskState};
+use pilot_local_api::{Base64, ErrorCode};
 use pilot_proto::tasks::{
     MAX_ANSWER_FRAME, MAX_TASK_FRAME, Offer, TaskAnswer, TaskBody, TaskRefusal, TaskRequest,
     TaskResult,
 };
 use pilot_proto::{Service, TaskId, close, frame};
-use pilot_tests::api::refusal;
+use pilot_tests::api::{refusal, task_for};
 use pilot_tests::{Team, eventually};
 use pilot_transport::{Alpn, ConnectError, Connection, FramedError, Priority};
 
@@ -282,4 +282,39 @@ fn a_peer_that_reads_nothing_holds_nobody_else_up() {
     }
     assert!(!session.is_closed());
     drop(held);
+}
+
+#[test]
+fn a_receiver_that_pauses_gets_large_tasks_all_the_same() {
+    const COUNT: usize = 3;
+    let mut team = Team::start(&["manager", "worker"]).unwrap();
+    team.trust("manager", "worker").unwrap();
+    let manager = team.api("manager").unwrap();
+    let file = ContentFile {
+        name: "large".parse().unwrap(),
+        content_base64: Base64(noise(7, 8 << 20).into()),
+    };
+    let request = SubmitRequest {
+        files: vec![file],
+        ..task_for(&team.peer("worker"), "more than a socket holds")
+    };
+    let began = Instant::now();
+
+    let tasks: Vec<_> = (0..COUNT).map(|_| manager.submit_as(&request).unwrap().id).collect();
+    // Its socket overflows whenever it does not read.
+    for _ in 0..40 {
+        let worker = team.node_mut("worker").process().unwrap();
+        worker.freeze().unwrap();
+        for _ in 0..20 {
+            manager.status().unwrap();
+        }
+        worker.thaw().unwrap();
+        manager.status().unwrap();
+    }
+
+    for id in tasks {
+        manager.until_state(id, TaskState::Delivered).unwrap();
+    }
+    // At the 0.2 MB/s of a collapse it would take two minutes.
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
 }

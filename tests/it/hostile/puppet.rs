@@ -78,10 +78,9 @@ impl Puppet {
             fixed: true,
             boot: BootId(1),
         };
-        match self.ask(&Request::Register(register))? {
-            Answer::Registered(registered) => Ok(registered),
-            other => bail!("not registered: {other:?}"),
-        }
+        let answer = self.ask(&Request::Register(register))?;
+        let Answer::Registered(registered) = answer else { bail!("not registered: {answer:?}") };
+        Ok(registered)
     }
 
     /// Asks the rendezvous.
@@ -99,10 +98,9 @@ impl Puppet {
     /// Puts a grant at the rendezvous.
     pub(super) fn put(&self, grant: SignedGrant) -> anyhow::Result<PutGrant> {
         let batch = Grants::batches([grant]).pop().context("no batch")?;
-        match self.ask(&Request::PutGrants(batch))? {
-            Answer::GrantsPut(outcomes) => outcomes.first().copied().context("no outcome"),
-            other => bail!("grants not put: {other:?}"),
-        }
+        let answer = self.ask(&Request::PutGrants(batch))?;
+        let Answer::GrantsPut(outcomes) = answer else { bail!("grants not put: {answer:?}") };
+        outcomes.first().copied().context("no outcome")
     }
 
     /// Its grant of `scopes` to `to`.
@@ -180,10 +178,9 @@ impl Puppet {
 
     /// With which code the peer closed the connection.
     pub(super) fn closed(&self, connection: &Connection) -> anyhow::Result<u32> {
-        match self.play(connection.closed())? {
-            CloseReason::PeerClosed { code, .. } => Ok(code),
-            other => bail!("not closed by the peer: {other:?}"),
-        }
+        let reason = self.play(connection.closed())?;
+        let CloseReason::PeerClosed { code, .. } = reason else { bail!("not by it: {reason:?}") };
+        Ok(code)
     }
 }
 
