@@ -166,11 +166,16 @@ impl Daemon {
     /// Prints the two lines that whoever started the daemon may wait for:
     /// `serving SOCKET` at once, and `registered as ADDRESS [NAME]` with each
     /// new address or name. Never returns.
-    ///
-    /// # Errors
-    ///
-    /// If stdout is closed.
-    pub async fn announce(&mut self) -> io::Result<()> {
+    pub async fn announce(&mut self) {
+        if let Err(error) = self.announce_all().await {
+            // Whoever reads them may go, and a log may have no room.
+            tracing::warn!(%error, "stdout takes no more lines");
+        }
+        std::future::pending().await
+    }
+
+    /// Until stdout takes no more or nothing more can come.
+    async fn announce_all(&mut self) -> io::Result<()> {
         say(&format!("serving {}", self.node.settings().socket.display()))?;
         let mut last = None;
         loop {
@@ -184,7 +189,7 @@ impl Daemon {
                 }
             }
             if self.announced.changed().await.is_err() {
-                std::future::pending::<()>().await;
+                return Ok(());
             }
         }
     }

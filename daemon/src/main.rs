@@ -49,19 +49,23 @@ fn run(settings: Settings) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot catch signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch signals")?;
         let mut daemon = Daemon::start(settings)?;
         tokio::select! {
-            announced = daemon.announce() => announced.context("stdout is closed")?,
+            () = daemon.announce() => {}
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping");
         daemon.stop().await;
         Ok(())
-    })
+    });
+    // Everything is closed; a host name that is still being looked up, on a
+    // thread of its own, must not hold up the end.
+    runtime.shutdown_background();
+    outcome
 }
 
 fn start_log(settings: &Settings) {
