@@ -24,6 +24,24 @@ pub(crate) fn short(text: &str, width: usize) -> String {
     cut
 }
 
+/// JSON that says the same and is safe to look at: what a terminal might obey
+/// can only stand inside its strings, and is written there by its number.
+pub(crate) fn json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut units = [0; 2];
+    for letter in text.chars() {
+        if letter == '\n' || !is_dangerous(letter) {
+            out.push(letter);
+            continue;
+        }
+        for unit in letter.encode_utf16(&mut units) {
+            // Writing to a string cannot fail.
+            let _: core::fmt::Result = write!(out, "\\u{unit:04x}");
+        }
+    }
+    out
+}
+
 fn escaped(text: &str, stays: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -72,6 +90,18 @@ mod tests {
             assert_eq!(line(written), shown);
         }
         assert_eq!(lines("a\n\tb\x1b\r"), "a\n\tb\\u{1b}\\r");
+    }
+
+    #[test]
+    fn json_means_the_same_and_commands_no_terminal() {
+        let written = "é\u{1b}[2J \u{9b}2J \u{202e}exe \u{7f} \u{e0001} \n\"";
+        let plain = serde_json::to_string(written).unwrap();
+
+        let shown = json(&plain);
+
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), written);
+        assert!(shown.chars().all(|letter| !is_dangerous(letter)), "{shown:?}");
+        assert!(shown.contains("é"), "{shown:?}");
     }
 
     #[test]

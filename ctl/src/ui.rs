@@ -34,11 +34,10 @@ impl Ui {
         text: impl FnOnce(&T) -> String,
     ) -> Result<(), Failure> {
         if self.json {
-            let mut bytes = serde_json::to_vec(value).map_err(|error| {
+            let text = serde_json::to_string(value).map_err(|error| {
                 ApiError::new(ErrorCode::Internal, format!("cannot write the answer: {error}"))
             })?;
-            bytes.push(b'\n');
-            return self.data(&bytes);
+            return self.data((shown::json(&text) + "\n").as_bytes());
         }
         let mut text = text(value);
         if !text.is_empty() && !text.ends_with('\n') {
@@ -88,7 +87,7 @@ impl Ui {
     fn error(&self, error: &ApiError) {
         if self.json {
             let body = ErrorBody { error: error.clone() };
-            return self.say(&serde_json::to_string(&body).unwrap_or_default());
+            return self.say(&shown::json(&serde_json::to_string(&body).unwrap_or_default()));
         }
         self.say(&format!("error: {} [{}]", shown::line(&error.message), error.code));
         if let Some(hint) = &error.hint {
