@@ -1,8 +1,8 @@
 //! `pilotctl`: the client of the daemon on this machine.
 //!
-//! One file per command in [`commands`]: its flags on top, what it does
+//! One file per command in `commands`: its flags on top, what it does
 //! below. It holds no state and takes no decision that the daemon could take.
-//! stdout is data and stderr is talk ([`ui`]); every failure ends with an exit
+//! stdout is data and stderr is talk (`ui`); every failure ends with an exit
 //! code of the table in [`pilot_local_api::errors`].
 
 mod cli;

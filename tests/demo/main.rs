@@ -46,7 +46,11 @@ fn run(keep: bool) -> anyhow::Result<()> {
 
     story.chapter("a rendezvous, a manager and three specialists")?;
     let team = Team::start(&["manager", "backend", "ml", "qa"])?;
-    story.tell(&format!("rendezvous on {} (pid {})", team.rendezvous.addr(), team.rendezvous.pid()))?;
+    story.tell(&format!(
+        "rendezvous on {} (pid {})",
+        team.rendezvous.addr(),
+        team.rendezvous.pid()
+    ))?;
     for name in ["manager", "backend", "ml", "qa"] {
         story.tell(&format!("{name:8} is {}", team.address(name)))?;
     }
@@ -110,23 +114,18 @@ fn give(
     Ok(())
 }
 
-fn by_hand(
-    story: &mut Story,
-    team: &Team,
-    programs: &Programs,
-    keep: bool,
-) -> anyhow::Result<()> {
+fn by_hand(story: &mut Story, team: &Team, programs: &Programs, keep: bool) -> anyhow::Result<()> {
     if !keep {
-        story.note("cargo demo --keep          # the same, and everything goes on running; then:")?;
+        story
+            .note("cargo demo --keep          # the same, and everything goes on running; then:")?;
     }
     story.note(&format!("export PATH={}:$PATH", programs.folder().display()))?;
     for (name, what) in [("manager", "the manager's pilotctl"), ("backend", "the backend's")] {
-        story.note(&format!(
-            "export PILOT_HOME={}   # {what}",
-            team.node(name).home().display()
-        ))?;
+        story
+            .note(&format!("export PILOT_HOME={}   # {what}", team.node(name).home().display()))?;
         if name == "manager" {
-            story.note("pilotctl status; pilotctl peers; pilotctl trust list; pilotctl task list")?;
+            story
+                .note("pilotctl status; pilotctl peers; pilotctl trust list; pilotctl task list")?;
             story.note("pilotctl task submit --to backend --description 'hello' --wait &")?;
         } else {
             story.note("pilotctl task accept --json --timeout 30")?;

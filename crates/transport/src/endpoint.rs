@@ -139,7 +139,8 @@ impl Endpoint {
     pub async fn accept(&self) -> Option<Incoming> {
         loop {
             let slot = Arc::clone(&self.0.slots).acquire_owned().await.ok()?;
-            let incoming = Incoming::new(self.0.quinn.accept().await?, slot, self.0.handshake_timeout);
+            let incoming =
+                Incoming::new(self.0.quinn.accept().await?, slot, self.0.handshake_timeout);
             let crowded = self.0.slots.available_permits() < self.0.max_handshakes / 2;
             if !crowded || incoming.is_validated() {
                 return Some(incoming);

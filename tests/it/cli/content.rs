@@ -149,7 +149,8 @@ fn through(team: &Team, results: &[&str], stdin: Option<&[u8]>) -> Reply {
     let waiting = team.node("manager").spawn(&submit).unwrap();
     let backend = team.node("backend");
     let task = backend.json(&["task", "accept", "--timeout", "30"]).unwrap();
-    let send = ["task", "send-results", "--task-id", task["id"].as_str().unwrap()];
+    let id = task.get("id").and_then(Value::as_str).unwrap();
+    let send = ["task", "send-results", "--task-id", id];
     give(backend, &[&send, results].concat(), stdin.unwrap_or_default());
     waiting.wait_with_output().unwrap().into()
 }
