@@ -49,6 +49,10 @@ const RELEASE_NODE: &str = "
     UPDATE node SET key = NULL, name = NULL, tags = '', public = 0, endpoints = ''
     WHERE number = ?1";
 
+/// Of the released rows only the highest is needed: numbers go on from there.
+const FORGET_RELEASED: &str = "
+    DELETE FROM node WHERE key IS NULL AND number < (SELECT max(number) FROM node)";
+
 const PUT_GRANT: &str = "
     INSERT INTO trust_grant (issuer, receiver, signed, waiting) VALUES (?1, ?2, ?3, 1)
     ON CONFLICT (issuer, receiver) DO UPDATE SET signed = ?3, waiting = 1";
@@ -79,7 +83,10 @@ pub fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result
             ],
         ),
         Record::Seen { number, at } => run(SEE_NODE, &[number, &millis(*at)]),
-        Record::Released { number } => run(RELEASE_NODE, &[number]),
+        Record::Released { number } => {
+            run(RELEASE_NODE, &[number])?;
+            run(FORGET_RELEASED, &[])
+        }
         Record::Grant(signed) => {
             let grant = signed.assume_verified();
             let bytes = postcard::to_allocvec(signed)
@@ -171,4 +178,48 @@ fn broken(column: usize, error: impl std::error::Error + Send + Sync + 'static) 
 /// SQLite's integers end in the year 292 million.
 fn millis(at: Timestamp) -> i64 {
     i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use pilot_identity::NodeKey;
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    fn put(transaction: &Transaction<'_>, number: u32) {
+        let seed = Zeroizing::new([u8::try_from(number).unwrap(); 32]);
+        let node = Node {
+            number,
+            name: None,
+            tags: Tags::default(),
+            public: false,
+            endpoints: Endpoints::default(),
+            last_seen: Timestamp::from_millis(1),
+        };
+        let record = Record::Node { id: NodeKey::from_seed(&seed).id(), node };
+        write(transaction, &record).unwrap();
+    }
+
+    #[test]
+    fn who_registers_and_releases_again_and_again_leaves_one_row() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(SCHEMA[0]).unwrap();
+        let transaction = connection.transaction().unwrap();
+        put(&transaction, 1);
+        for number in 2..=50 {
+            put(&transaction, number);
+            write(&transaction, &Record::Released { number }).unwrap();
+        }
+        let numbers = |transaction: &Transaction<'_>| -> Vec<u32> {
+            let mut rows = transaction.prepare("SELECT number FROM node ORDER BY number").unwrap();
+            let numbers = rows.query_map([], |row| row.get(0)).unwrap();
+            numbers.collect::<rusqlite::Result<_>>().unwrap()
+        };
+
+        assert_eq!(numbers(&transaction), [1, 50], "the highest number is never given again");
+        put(&transaction, 51);
+        write(&transaction, &Record::Released { number: 1 }).unwrap();
+        assert_eq!(numbers(&transaction), [51]);
+    }
 }

@@ -13,12 +13,26 @@ use pilot_proto::registry::{MAX_GRANT_BYTES, MAX_WAITING_GRANTS, PutGrant};
 /// are answered with [`PutGrant::MailboxFull`].
 const MAX_RECEIVERS: usize = 16_384;
 
-#[derive(Debug, Default)]
+/// Grants of all nodes together, all of which are in memory: some 400 MB. Ten
+/// for each of as many nodes as there may be; beyond it new pairs are answered
+/// with [`PutGrant::MailboxFull`], and those known go on.
+const MAX_HELD: usize = 1_000_000;
+
+#[derive(Debug)]
 pub(super) struct Ledger {
+    max_held: usize,
+    /// How many grants are held.
+    count: usize,
     /// By issuer, then by receiver.
     held: BTreeMap<NodeId, BTreeMap<NodeId, Held>>,
     /// By receiver: the issuers whose grant it has not acknowledged.
     mailboxes: BTreeMap<NodeId, BTreeSet<NodeId>>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { max_held: MAX_HELD, count: 0, held: BTreeMap::new(), mailboxes: BTreeMap::new() }
+    }
 }
 
 #[derive(Debug)]
@@ -82,7 +96,9 @@ impl Ledger {
             if grant.serial <= serial {
                 return PutGrant::Stale { serial };
             }
-        } else if self.held.get(&from).is_some_and(|held| held.len() >= MAX_RECEIVERS) {
+        } else if self.count >= self.max_held
+            || self.held.get(&from).is_some_and(|held| held.len() >= MAX_RECEIVERS)
+        {
             return PutGrant::MailboxFull;
         }
         let mailbox = self.mailboxes.get(&to);
@@ -117,7 +133,9 @@ impl Ledger {
         } else {
             self.take_out(&from, &to);
         }
-        self.held.entry(from).or_default().insert(to, Held { grant, waiting });
+        if self.held.entry(from).or_default().insert(to, Held { grant, waiting }).is_none() {
+            self.count += 1;
+        }
     }
 
     fn take_out(&mut self, from: &NodeId, to: &NodeId) {
@@ -135,5 +153,39 @@ impl Ledger {
 
     fn get(&self, from: &NodeId, to: &NodeId) -> Option<&Held> {
         self.held.get(from)?.get(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pilot_identity::{NodeKey, Scopes};
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    fn grant(from: u8, to: u8, serial: u64) -> SignedGrant {
+        let key = |seed| NodeKey::from_seed(&Zeroizing::new([seed; 32]));
+        let grant = Grant {
+            from: key(from).id(),
+            to: key(to).id(),
+            network: 1,
+            scopes: Scopes::ALL,
+            issued_at: Timestamp::default(),
+            expires_at: None,
+            serial,
+        };
+        grant.sign(&key(from))
+    }
+
+    #[test]
+    fn all_nodes_together_hold_a_bounded_number_of_grants() {
+        let mut ledger = Ledger { max_held: 2, ..Ledger::default() };
+        let mut put = |from, to, serial| ledger.put(&grant(from, to, serial), Timestamp::default());
+
+        assert_eq!(put(1, 2, 1), PutGrant::Stored);
+        assert_eq!(put(2, 1, 1), PutGrant::Stored);
+        assert_eq!(put(3, 1, 1), PutGrant::MailboxFull);
+        assert_eq!(put(1, 2, 2), PutGrant::Stored, "a known pair goes on");
+        assert_eq!(put(3, 1, 1), PutGrant::MailboxFull);
     }
 }
