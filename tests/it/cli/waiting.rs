@@ -31,7 +31,7 @@ fn each_ending_has_its_exit_code() {
         (&declined, 21, "task_declined", "no gpu"),
         (&cancelled, 22, "task_cancelled", "enough"),
         (&expired, 23, "task_expired", "deadline"),
-        (&running, 24, "still_running", "accepted"),
+        (&running, 24, "still_running", "it goes on"),
     ];
     for (id, exit, code, why) in endings {
         let limit = if exit == 24 { "50ms" } else { "10s" };

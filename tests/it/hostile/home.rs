@@ -123,6 +123,8 @@ fn on_a_small_disk(disk: &Path) {
         id
     });
     let large = "r".repeat(1 << 20);
+    // More than the journal has room for from before.
+    let larger = "r".repeat(8 << 20);
 
     // Into the reserve: no new work, but results and receipts go on.
     let ballast = disk.join("ballast");
@@ -138,13 +140,13 @@ fn on_a_small_disk(disk: &Path) {
     // Down to the last byte: nothing is taken, and nothing is forgotten.
     let mut file = fs::OpenOptions::new().append(true).open(&ballast).unwrap();
     while file.write_all(&[1; 4096]).is_ok() {}
-    assert!(disk_full(&refusal(worker.send_results(ids[1], &large)).unwrap()));
+    assert!(disk_full(&refusal(worker.send_results(ids[1], &larger)).unwrap()));
     assert_eq!(worker.task(ids[1]).unwrap().state, TaskState::Accepted);
     assert_eq!(manager.result(ids[0]).unwrap().data.as_ref(), Some(&large));
 
     drop(file);
     fs::remove_file(&ballast).unwrap();
-    eventually("results are taken again", || Ok(worker.send_results(ids[1], &large).is_ok()))
+    eventually("results are taken again", || Ok(worker.send_results(ids[1], &larger).is_ok()))
         .unwrap();
     eventually("new work is taken again", || Ok(manager.submit(&to, "third").is_ok())).unwrap();
     manager.until_state(ids[1], TaskState::Succeeded).unwrap();
@@ -152,14 +154,14 @@ fn on_a_small_disk(disk: &Path) {
         team.node_mut(name).kill().unwrap();
         team.node_mut(name).restart().unwrap();
     }
-    all_is_there(&team.api("manager").unwrap(), ids, &large);
+    all_is_there(&team.api("manager").unwrap(), ids, [&large, &larger]);
     // What was taken before the disk was seen to be full is there, too.
     while team.api("worker").unwrap().accept().unwrap().description != "third" {}
 }
 
-fn all_is_there(manager: &Api, ids: [pilot_proto::TaskId; 2], large: &str) {
-    for id in ids {
+fn all_is_there(manager: &Api, ids: [pilot_proto::TaskId; 2], results: [&str; 2]) {
+    for (id, result) in ids.into_iter().zip(results) {
         assert_eq!(manager.task(id).unwrap().state, TaskState::Succeeded);
-        assert_eq!(manager.result(id).unwrap().data.as_deref(), Some(large));
+        assert!(manager.result(id).unwrap().data.is_some_and(|data| data == result));
     }
 }
