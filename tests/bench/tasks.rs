@@ -168,7 +168,7 @@ async fn submit(manager: &Client, to: &PeerRef, tasks: usize) -> anyhow::Result<
 
 /// Accepts and answers tasks until it is dropped.
 async fn work(worker: &Client) -> anyhow::Result<()> {
-    let accept = AcceptRequest { timeout_ms: 30_000, from: None };
+    let accept = AcceptRequest { timeout_ms: 30_000, from: None, claim: None };
     loop {
         let Some(task) = worker.accept(&accept).await? else { continue };
         let result =

@@ -96,6 +96,35 @@ fn a_result_is_kept_through_restarts_until_its_submitter_has_it() {
 }
 
 #[test]
+fn an_accept_whose_answer_was_lost_is_answered_again_after_a_restart() {
+    let mut team = team();
+    let manager = team.api("manager").unwrap();
+    let ids = ["first", "second"].map(|words| {
+        let id = manager.submit(&team.peer("worker"), words).unwrap().id;
+        manager.until_state(id, TaskState::Delivered).unwrap();
+        id
+    });
+    // As if the daemon had died between this commit and its answer.
+    let lost = team.api("worker").unwrap().accept_as("one").unwrap().unwrap();
+    team.node_mut("worker").kill().unwrap();
+    team.node_mut("worker").restart().unwrap();
+
+    let worker = team.api("worker").unwrap();
+    let again = worker.accept_as("one").unwrap().unwrap();
+    let other = worker.accept_as("another").unwrap().unwrap();
+
+    assert_eq!((lost.id, again.id, other.id), (ids[0], ids[0], ids[1]));
+    assert_eq!(again.description, "first");
+    assert_eq!(worker.accept_as("a third").unwrap(), None);
+    worker.send_results(ids[0], "done").unwrap();
+    assert_eq!(worker.accept_as("one").unwrap(), None, "it is done and not given out again");
+    for claim in ["", &"x".repeat(65)] {
+        let refused = refusal(worker.accept_as(claim)).unwrap();
+        assert_eq!(refused.code, ErrorCode::InvalidArgument);
+    }
+}
+
+#[test]
 fn saying_the_same_again_is_harmless_and_saying_otherwise_is_refused() {
     let team = team();
     let (manager, worker) = (team.api("manager").unwrap(), team.api("worker").unwrap());

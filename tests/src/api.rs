@@ -140,7 +140,14 @@ impl Api {
 
     pub fn accept_within(&self, patience: Duration) -> Answer<Option<AcceptedTask>> {
         let timeout_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        let request = AcceptRequest { timeout_ms, from: None };
+        let request = AcceptRequest { timeout_ms, from: None, claim: None };
+        self.runtime.block_on(self.client.accept(&request))
+    }
+
+    /// Accepts under a claim, without waiting.
+    pub fn accept_as(&self, claim: &str) -> Answer<Option<AcceptedTask>> {
+        let claim = Some(claim.to_owned());
+        let request = AcceptRequest { timeout_ms: 0, from: None, claim };
         self.runtime.block_on(self.client.accept(&request))
     }
 

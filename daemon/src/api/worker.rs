@@ -30,9 +30,8 @@ use crate::store::bodies::Side;
 /// The longest an accept may wait.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 
-/// Who accepts, in the history of a task. The local API knows its clients by
-/// their user only, and that is always the daemon's.
-const ACCEPTOR: &str = "local api";
+/// Bytes of a claim.
+const MAX_CLAIM: usize = 64;
 
 /// Accepts the next task, or answers 204 if none came in time.
 #[utoipa::path(post, path = "/v1/tasks/accept", tag = "worker", request_body = AcceptRequest,
@@ -46,7 +45,10 @@ pub(crate) async fn accept(
         Some(peer) => Some(node.directory().find(peer).await?),
         None => None,
     };
-    match node.tasks().accept(from, ACCEPTOR, patience).await? {
+    if request.claim.as_ref().is_some_and(|claim| claim.is_empty() || claim.len() > MAX_CLAIM) {
+        return Err(Failure::invalid(format!("a claim has 1 to {MAX_CLAIM} bytes")));
+    }
+    match node.tasks().accept(from, request.claim.as_deref(), patience).await? {
         Some(accepted) => Ok(Json(view(&node, accepted)).into_response()),
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }

@@ -18,6 +18,11 @@ pub struct AcceptRequest {
     #[serde(default, with = "crate::text::optional", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub from: Option<PeerRef>,
+    /// What the worker calls itself for this one accept, such as a random
+    /// number; at most 64 bytes. If the answer is lost, the same claim gives the
+    /// same task again, also after a restart of the daemon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
 }
 
 /// A task that is now this worker's.

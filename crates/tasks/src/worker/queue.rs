@@ -20,6 +20,9 @@ pub(super) struct Queue {
     open: BTreeMap<TaskId, NodeId>,
     open_of: BTreeMap<NodeId, usize>,
     turns: BTreeMap<TaskId, (NodeId, Turn)>,
+    /// Accepted tasks of which nothing more was said, by acceptor.
+    taken: BTreeSet<(String, TaskId)>,
+    takers: BTreeMap<TaskId, String>,
 }
 
 impl Queue {
@@ -45,9 +48,21 @@ impl Queue {
         turns.into_iter().flatten().map(|(_, _, id)| *id)
     }
 
+    /// The first task that `acceptor` has accepted and said nothing more of.
+    pub(super) fn taken_by(&self, acceptor: &str) -> Option<TaskId> {
+        let from = (acceptor.to_owned(), TaskId::from_bytes([0; 16]));
+        let (taker, id) = self.taken.range(from..).next()?;
+        (taker == acceptor).then_some(*id)
+    }
+
     /// Follows a record. Says whether it can be accepted.
     pub(super) fn track(&mut self, task: &ReceivedTask) -> bool {
         let id = task.terms.id;
+        self.give_back(&id);
+        if let ReceivedPhase::Accepted { acceptor, .. } = &task.phase {
+            self.taken.insert((acceptor.clone(), id));
+            self.takers.insert(id, acceptor.clone());
+        }
         match task.phase {
             ReceivedPhase::Queued => {
                 self.count(id, task.peer);
@@ -73,6 +88,7 @@ impl Queue {
 
     pub(super) fn forget(&mut self, id: &TaskId) {
         self.leave(id);
+        self.give_back(id);
         if let Some(submitter) = self.open.remove(id)
             && let Some(count) = self.open_of.get_mut(&submitter)
         {
@@ -87,6 +103,12 @@ impl Queue {
         if self.open.insert(id, submitter).is_none() {
             let count = self.open_of.entry(submitter).or_default();
             *count = count.saturating_add(1);
+        }
+    }
+
+    fn give_back(&mut self, id: &TaskId) {
+        if let Some(taker) = self.takers.remove(id) {
+            self.taken.remove(&(taker, *id));
         }
     }
 

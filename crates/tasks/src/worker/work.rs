@@ -54,11 +54,23 @@ impl Worker {
         Some(id)
     }
 
+    /// The task that `acceptor` accepted before, if nothing more was said of
+    /// it: whoever got no answer to its accept asks again under the same name.
+    /// From then on, releasing what was accepted first does nothing.
+    ///
+    /// It may be handed out again once this drain's commit is on disk.
+    pub fn accept_again(&mut self, acceptor: &str) -> Option<TaskId> {
+        let id = self.queue.taken_by(acceptor)?;
+        self.commit(&id, None);
+        Some(id)
+    }
+
     /// Puts an accepted task back into the queue, in its old place: nobody
-    /// ever heard that it was theirs. Does nothing for a task in any other state.
-    pub fn release(&mut self, id: &TaskId, cause: &str, now: Timestamp) {
+    /// ever heard that it was theirs. `revision` is the task's as it was
+    /// accepted: does nothing if anything has happened to it since.
+    pub fn release(&mut self, id: &TaskId, revision: u64, cause: &str, now: Timestamp) {
         let Some(task) = self.shelf.get_mut(id) else { return };
-        if !matches!(task.phase, ReceivedPhase::Accepted { .. }) {
+        if task.revision != revision || !matches!(task.phase, ReceivedPhase::Accepted { .. }) {
             return;
         }
         if task.cancel.is_some() {

@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use pilot_flags::HumanDuration;
 use pilot_local_api::errors::{ApiError, ErrorCode};
 use pilot_local_api::proto::PeerRef;
@@ -8,6 +10,7 @@ use crate::Ctl;
 use crate::failure::Failure;
 use crate::shown;
 use crate::ui::pairs;
+use crate::waiting::{AtFirst, patiently};
 
 /// Accept the next task of this node's queue; exit code 5 if none came in time.
 #[derive(Debug, clap::Args)]
@@ -21,16 +24,31 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
-    let request = AcceptRequest { timeout_ms: args.timeout.as_millis(), from: args.from };
-    let Some(task) = ctl.client.accept(&request).await? else {
+    // Made here, so that the same request may be sent again: if the daemon dies
+    // between accepting and answering, it gives the same task after its restart.
+    let claim = claim()?;
+    let began = Instant::now();
+    let accept = || {
+        let left = args.timeout.0.saturating_sub(began.elapsed());
+        let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        let (from, claim) = (args.from.clone(), Some(claim.clone()));
+        async move { ctl.client.accept(&AcceptRequest { timeout_ms, from, claim }).await }
+    };
+    let Some(task) = patiently(ctl, AtFirst::Fail, accept).await? else {
         let message = format!("no task came within {}", args.timeout);
         return Err(ApiError::new(ErrorCode::NoTask, message).into());
     };
     let id = task.id;
-    // Nobody has seen it: the next worker may have it at once.
     ctl.ui.answer(&task, text).inspect_err(|_| {
         ctl.ui.say(&format!("task {id} was accepted, and its description could not be printed"));
     })
+}
+
+fn claim() -> Result<String, ApiError> {
+    let random = getrandom::u64().map_err(|error| {
+        ApiError::new(ErrorCode::Internal, format!("the system has no randomness: {error}"))
+    })?;
+    Ok(format!("{random:016x}"))
 }
 
 fn text(task: &AcceptedTask) -> String {

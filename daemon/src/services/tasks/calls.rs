@@ -7,13 +7,14 @@ use bytes::Bytes;
 use pilot_identity::{Digest, NodeId, Timestamp};
 use pilot_proto::TaskId;
 use pilot_proto::tasks::{ContentError, ResultBody, TaskBody};
-use pilot_store::{CommitError, ReadError};
+use pilot_store::{Batch, CommitError, ReadError};
 use pilot_tasks::{
     CancelError, DeclineError, FinishError, ProgressError, ReceivedPhase, ReceivedTask, Submission,
     SubmitError, Submitted, SubmittedTask, TaskState, Work, WorkOutcome,
 };
 
 use super::TasksService;
+use super::desk::Desk;
 use super::watch::Watch;
 use crate::store::bodies::{self, Kind, Side};
 use crate::store::tasks as rows;
@@ -99,6 +100,7 @@ pub(crate) struct Accepted {
 struct Lease {
     service: Arc<TasksService>,
     id: TaskId,
+    revision: u64,
     kept: bool,
 }
 
@@ -163,11 +165,11 @@ impl TasksService {
     }
 
     /// Waits up to `patience` for a task and accepts it; that is on disk when
-    /// this returns.
+    /// this returns. A claim that was made before gets what it got then.
     pub(crate) async fn accept(
         self: &Arc<Self>,
         from: Option<NodeId>,
-        acceptor: &str,
+        claim: Option<&str>,
         patience: Duration,
     ) -> Result<Option<Accepted>, AcceptError> {
         let deadline = Instant::now() + patience;
@@ -177,13 +179,18 @@ impl TasksService {
             ready.as_mut().enable();
             let begun = self
                 .begin_if(|desk, _, now| {
-                    let id = desk.worker.accept(from, acceptor, now)?;
+                    let again = claim.and_then(|claim| desk.worker.accept_again(claim));
+                    let id = match again {
+                        Some(id) => id,
+                        None => desk.worker.accept(from, claim.unwrap_or_default(), now)?,
+                    };
                     desk.worker.task(&id).map(|task| Box::new(task.clone()))
                 })
                 .await?;
             if let Some((task, turn)) = begun {
                 let id = task.terms.id;
-                let lease = Lease { service: Arc::clone(self), id, kept: false };
+                let revision = task.revision;
+                let lease = Lease { service: Arc::clone(self), id, revision, kept: false };
                 turn.done().await?;
                 let body = self.task_body(Side::Received, id)?.ok_or(AcceptError::NoBody(id))?;
                 return Ok(Some(Accepted { task, body, lease }));
@@ -355,10 +362,13 @@ impl Drop for Lease {
         if self.kept {
             return;
         }
-        let (service, id) = (Arc::clone(&self.service), self.id);
+        let (service, id, revision) = (Arc::clone(&self.service), self.id, self.revision);
         self.service.tasks.spawn(async move {
             let cause = "whoever asked for it was gone";
-            let released = service.turn(|desk, _, now| desk.worker.release(&id, cause, now));
+            let release = |desk: &mut Desk, _: &mut Batch, now| {
+                desk.worker.release(&id, revision, cause, now);
+            };
+            let released = service.turn(release);
             if let Err(error) = released.await {
                 tracing::warn!(%id, %error, "a task could not be put back into the queue");
             }

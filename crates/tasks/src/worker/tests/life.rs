@@ -199,7 +199,8 @@ fn a_released_task_is_queued_again_and_its_submitter_hears_of_it() {
     let told = send_one(&mut machine, at(2));
     answer(&mut machine, &told.key, &TaskAnswer::Updated);
 
-    machine.release(&id(1), "nobody took it", at(3));
+    let revision = machine.task(&id(1)).unwrap().revision;
+    machine.release(&id(1), revision, "nobody took it", at(3));
 
     assert_eq!(state(&machine), TaskState::Queued);
     let sent = send_one(&mut machine, at(4));
@@ -212,11 +213,55 @@ fn a_released_task_is_queued_again_and_its_submitter_hears_of_it() {
 fn only_an_accepted_task_is_released_and_a_cancelled_one_ends() {
     let mut running = accepted(&offer(1));
     running.progress(&id(1), Some(1), None, at(2)).unwrap();
-    running.release(&id(1), "too late", at(3));
+    let revision = running.task(&id(1)).unwrap().revision;
+    running.release(&id(1), revision, "too late", at(3));
     assert_eq!(state(&running), TaskState::Running);
 
     let mut cancelled = accepted(&offer(1));
     assert_eq!(cancelled.handle_cancel(submitter(), &cancel(1), at(2)), TaskAnswer::Cancelling);
-    cancelled.release(&id(1), "nobody took it", at(3));
+    let revision = cancelled.task(&id(1)).unwrap().revision;
+    cancelled.release(&id(1), revision, "nobody took it", at(3));
     assert_eq!(state(&cancelled), TaskState::Cancelled);
+}
+
+#[test]
+fn who_got_no_answer_to_its_accept_asks_again_under_the_same_name() {
+    let mut machine = worker();
+    for number in 1..=2 {
+        take(&mut machine, submitter(), &offer(number), at(0));
+    }
+    assert_eq!(machine.accept_again("me"), None);
+
+    assert_eq!(machine.accept(None, "me", at(1)), Some(id(1)));
+    assert_eq!(machine.accept(None, "another", at(1)), Some(id(2)));
+    drain(&mut machine);
+    let record = machine.task(&id(1)).unwrap().clone();
+    let revision = record.revision;
+    let mut restarted = worker();
+    restarted.restore(record);
+
+    for machine in [&mut machine, &mut restarted] {
+        assert_eq!(machine.accept_again("me"), Some(id(1)));
+        assert_eq!(machine.accept_again("nobody"), None);
+        machine.release(&id(1), revision, "the first asker was gone", at(2));
+        assert_eq!(machine.task(&id(1)).unwrap().state(), TaskState::Accepted);
+        machine.progress(&id(1), Some(1), None, at(2)).unwrap();
+        assert_eq!(machine.accept_again("me"), None, "it is at work and needs no answer");
+    }
+    assert_eq!(machine.accept_again("another"), Some(id(2)));
+    let revision = machine.task(&id(2)).unwrap().revision;
+    machine.release(&id(2), revision, "nobody took it", at(3));
+    assert_eq!(machine.accept_again("another"), None);
+}
+
+#[test]
+fn an_accept_that_is_repeated_waits_for_the_commit_of_the_first() {
+    let mut machine = worker();
+    take(&mut machine, submitter(), &offer(1), at(0));
+    machine.accept(None, "me", at(1)).unwrap();
+    while machine.poll_output().is_some() {}
+
+    machine.accept_again("me").unwrap();
+
+    assert!(matches!(machine.poll_output(), Some(WorkerOutput::Persist { .. })));
 }
