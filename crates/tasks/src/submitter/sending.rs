@@ -179,6 +179,9 @@ impl Submitter {
     }
 }
 
+/// Why a task ends that the peer's grant does not cover, whoever notices first.
+pub(super) const NOT_ALLOWED: &str = "the peer does not allow this node its tasks";
+
 /// What an answer means for an offer.
 enum OfferAnswer {
     Taken,
@@ -190,9 +193,7 @@ fn offer_answer(answer: &TaskAnswer) -> OfferAnswer {
     match answer {
         TaskAnswer::Offered => OfferAnswer::Taken,
         TaskAnswer::Refused(refusal) => match refusal {
-            TaskRefusal::NotAllowed => {
-                OfferAnswer::Never(Outcome::Declined, "the peer does not allow this node its tasks")
-            }
+            TaskRefusal::NotAllowed => OfferAnswer::Never(Outcome::Declined, NOT_ALLOWED),
             TaskRefusal::QueueFull => OfferAnswer::Later("the peer's queue is full"),
             TaskRefusal::DiskFull => OfferAnswer::Later("the peer's disk is full"),
             TaskRefusal::Internal => OfferAnswer::Later("the peer failed to store it"),

@@ -8,6 +8,7 @@ use pilot_proto::tasks::MAX_NOTE;
 use pilot_proto::text::Text;
 
 use super::Submitter;
+use super::sending::NOT_ALLOWED;
 use crate::state::TaskState;
 use crate::submitted::{CancelRequest, Ending, SubmittedPhase, SubmittedTask};
 
@@ -18,6 +19,8 @@ pub enum TrustLoss {
     Here,
     /// The peer's, or of both by time.
     There,
+    /// The peer's, which goes on trusting this node and allows it no tasks.
+    Narrowed,
 }
 
 /// Why a task cannot be taken back.
@@ -125,6 +128,10 @@ impl Submitter {
                     SubmittedPhase::Queued { .. } | SubmittedPhase::Delivered { .. },
                     TrustLoss::There,
                 ) => task.end_by_daemon(Outcome::Declined, "trust with the peer has ended", now),
+                (
+                    SubmittedPhase::Queued { .. } | SubmittedPhase::Delivered { .. },
+                    TrustLoss::Narrowed,
+                ) => task.end_by_daemon(Outcome::Declined, NOT_ALLOWED, now),
                 (
                     SubmittedPhase::Accepted { .. }
                     | SubmittedPhase::Running { .. }

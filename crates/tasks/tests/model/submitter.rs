@@ -44,6 +44,8 @@ enum Lie {
 fn step() -> impl Strategy<Value = Step> {
     let work =
         prop_oneof![Just(WorkState::Queued), Just(WorkState::Accepted), Just(WorkState::Running)];
+    let loss =
+        prop_oneof![Just(TrustLoss::Here), Just(TrustLoss::There), Just(TrustLoss::Narrowed)];
     let lie = prop_oneof![
         5 => Just(Lie::None),
         1 => Just(Lie::Signer),
@@ -73,7 +75,7 @@ fn step() -> impl Strategy<Value = Step> {
                 Step::Result { number, from, attempt, outcome, body, lie }
             }
         ),
-        1 => (peer(), prop::option::of(prop_oneof![Just(TrustLoss::Here), Just(TrustLoss::There)]))
+        1 => (peer(), prop::option::of(loss))
             .prop_map(|(peer, lost)| Step::Trust { peer, lost }),
         2 => (0..40_u64).prop_map(|seconds| Step::Wait { seconds }),
         2 => Just(Step::Crash),

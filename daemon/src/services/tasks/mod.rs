@@ -281,7 +281,8 @@ const TRY_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 const fn loss(standing: Standing) -> Option<TrustLoss> {
     match standing.state {
         TrustState::Mutual if standing.received.contains(Scope::Tasks) => None,
-        TrustState::Mutual | TrustState::Requested | TrustState::None => Some(TrustLoss::There),
+        TrustState::Mutual => Some(TrustLoss::Narrowed),
+        TrustState::Requested | TrustState::None => Some(TrustLoss::There),
         TrustState::Pending => Some(TrustLoss::Here),
     }
 }

@@ -186,6 +186,20 @@ fn a_task_that_the_peer_does_not_allow_is_declined() {
 }
 
 #[test]
+fn a_peer_that_narrows_its_trust_is_not_said_to_have_ended_it() {
+    let mut machine = submitter();
+    machine.submit(submission(1), at(0)).unwrap();
+    drain(&mut machine);
+
+    machine.handle_trust_lost(worker(), TrustLoss::Narrowed, at(1));
+
+    let records = drain_records(&mut machine);
+    let task = records.last().unwrap();
+    assert_eq!(task.state(), TaskState::Declined);
+    assert_eq!(task.reason(), "the peer does not allow this node its tasks");
+}
+
+#[test]
 fn what_no_worker_has_accepted_ends_with_trust() {
     for (loss, ended) in
         [(TrustLoss::Here, TaskState::Cancelled), (TrustLoss::There, TaskState::Declined)]
