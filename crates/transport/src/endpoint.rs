@@ -86,10 +86,11 @@ impl Endpoint {
             return Err(BindError::NoRuntime);
         }
         let id = key.id();
-        let transport = settings.transport(settings.probe_mtu).ok_or(BindError::IdleTimeout)?;
-        let unprobed = settings.transport(false).ok_or(BindError::IdleTimeout)?;
+        let accepting = settings.accepting().ok_or(BindError::IdleTimeout)?;
+        let transport = settings.dialing(settings.probe_mtu).ok_or(BindError::IdleTimeout)?;
+        let unprobed = settings.dialing(false).ok_or(BindError::IdleTimeout)?;
         let tls = Tls::new(Arc::clone(&key), settings.key_exchange)?;
-        let server = server_config(&tls, &settings, Arc::clone(&transport))?;
+        let server = server_config(&tls, &settings, accepting)?;
 
         let failed = |source| BindError::Socket { listen: settings.listen, source };
         let (socket, datagrams) =

@@ -36,7 +36,9 @@ pub struct Settings {
     pub key_exchange: KeyExchange,
     /// Bytes asked for the socket's buffers, each way. The kernel may give less.
     pub socket_buffer: usize,
-    /// Silence after which an idle connection sends a packet to be answered.
+    /// Silence after which the side that dialed sends a packet to be answered;
+    /// the side that accepted waits a quarter longer, so that both do not send
+    /// at once and an idle connection costs half the packets.
     pub keep_alive: Duration,
     /// Silence after which the peer of a connection, or of a dial, counts as gone.
     pub idle_timeout: Duration,
@@ -89,7 +91,17 @@ impl Settings {
         }
     }
 
-    pub(crate) fn transport(&self, probe_mtu: bool) -> Option<Arc<TransportConfig>> {
+    /// For connections that this side accepts.
+    pub(crate) fn accepting(&self) -> Option<Arc<TransportConfig>> {
+        self.transport(self.probe_mtu, self.keep_alive + self.keep_alive / 4)
+    }
+
+    /// For connections that this side dials.
+    pub(crate) fn dialing(&self, probe_mtu: bool) -> Option<Arc<TransportConfig>> {
+        self.transport(probe_mtu, self.keep_alive)
+    }
+
+    fn transport(&self, probe_mtu: bool, keep_alive: Duration) -> Option<Arc<TransportConfig>> {
         let idle = IdleTimeout::try_from(self.idle_timeout).ok()?;
         let mtu = probe_mtu.then(|| {
             let mut mtu = MtuDiscoveryConfig::default();
@@ -99,7 +111,7 @@ impl Settings {
         let mut transport = TransportConfig::default();
         transport
             .max_idle_timeout(Some(idle))
-            .keep_alive_interval(Some(self.keep_alive))
+            .keep_alive_interval(Some(keep_alive))
             .max_concurrent_bidi_streams(VarInt::from_u32(self.max_streams))
             .max_concurrent_uni_streams(VarInt::from_u32(0))
             .stream_receive_window(VarInt::from_u32(self.stream_window))

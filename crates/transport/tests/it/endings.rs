@@ -40,6 +40,22 @@ async fn a_dropped_connection_says_goodbye() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_idle_connection_sends_less_than_a_packet_a_second() {
+    let (client, server) = (node(1), node(2));
+    let (ours, theirs) = connected(&client, &server).await;
+    echo(&ours, &theirs, b"hello").await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let sent = || client.stats().sent + server.stats().sent;
+    let before = sent();
+
+    tokio::time::sleep(Duration::from_secs(100)).await;
+
+    let packets = sent() - before;
+    assert!((40..=60).contains(&packets), "{packets} packets in 100 s");
+    assert!(!ours.is_closed() && !theirs.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_close_there_is_silence() {
     let (client, server) = (node(1), node(2));
     let (ours, theirs) = connected(&client, &server).await;
