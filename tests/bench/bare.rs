@@ -3,7 +3,7 @@
 //! The same cipher suite, the same kind of keys on both sides, quinn's own
 //! socket and defaults.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -25,6 +25,9 @@ use rustls_pki_types::{
 
 use crate::load;
 
+/// Any port of loopback.
+const ANY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
+
 /// An Ed25519 private key in PKCS #8 (RFC 8410 §7) up to its 32 bytes.
 const PKCS8_ED25519: [u8; 16] =
     [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
@@ -40,10 +43,9 @@ pub(crate) struct Bare {
 impl Bare {
     /// Both in the current runtime, with `group` as the one key exchange.
     pub(crate) fn bind(group: &'static dyn SupportedKxGroup) -> anyhow::Result<Self> {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = Endpoint::server(server_config(group)?, any)?;
+        let server = Endpoint::server(server_config(group)?, ANY)?;
         let addr = server.local_addr()?;
-        Ok(Self { client: Endpoint::client(any)?, server, config: client_config(group)?, addr })
+        Ok(Self { client: Endpoint::client(ANY)?, server, config: client_config(group)?, addr })
     }
 
     /// A new connection, as its client and its server see it.
@@ -57,6 +59,40 @@ impl Bare {
             Ok(incoming.accept()?.await?)
         };
         tokio::try_join!(dial, accept)
+    }
+}
+
+/// A server that echoes, on a thread and a runtime of its own; it ends with
+/// the process.
+pub(crate) struct BareEcho {
+    addr: SocketAddr,
+    group: &'static dyn SupportedKxGroup,
+}
+
+impl BareEcho {
+    pub(crate) fn start(group: &'static dyn SupportedKxGroup) -> anyhow::Result<Self> {
+        let (bound, addr) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            load::block_on::<()>(async {
+                let server = Endpoint::server(server_config(group)?, ANY)?;
+                bound.send(server.local_addr()?)?;
+                let connection = server.accept().await.context("closed")?.accept()?.await?;
+                loop {
+                    let (mut send, mut recv) = connection.accept_bi().await?;
+                    let bytes = recv.read_to_end(1024).await?;
+                    send.write_all(&bytes).await?;
+                    send.finish()?;
+                }
+            })
+        });
+        Ok(Self { addr: addr.recv().context("no bare server")?, group })
+    }
+
+    /// A connection from the current runtime; it lives as long as the endpoint.
+    pub(crate) async fn connect(&self) -> anyhow::Result<(Endpoint, Connection)> {
+        let client = Endpoint::client(ANY)?;
+        let connecting = client.connect_with(client_config(self.group)?, self.addr, "node")?;
+        Ok((client, connecting.await?))
     }
 }
 

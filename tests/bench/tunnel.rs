@@ -5,7 +5,7 @@
 //! of the machine meets both.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use pilot_tests::Programs;
@@ -14,7 +14,7 @@ use pilot_transport::{
 };
 use rustls::crypto::{SupportedKxGroup, aws_lc_rs::kx_group};
 
-use crate::bare::Bare;
+use crate::bare::{Bare, BareEcho};
 use crate::line::Line;
 use crate::load::{self, block_on};
 use crate::pair::Pair;
@@ -95,15 +95,27 @@ pub(crate) fn echo(_: &Programs) -> anyhow::Result<Vec<Line>> {
 /// As two real daemons see it: a stream for each echo, two processes.
 async fn between_daemons() -> anyhow::Result<Line> {
     let pair = Pair::start().await?;
-    let mut samples = Samples::default();
-    for number in 0..2 * LOT * 10 {
-        let pinged = pair.manager.ping(&pair.worker_address, load::PATIENCE).await?;
-        // The first ones open the tunnel and warm up.
-        if number >= LOT {
-            samples.push(std::time::Duration::from_micros(pinged.rtt_us));
+    let (mut samples, mut beside) = (Samples::default(), Samples::default());
+    let server = BareEcho::start(kx_group::X25519MLKEM768)?;
+    let (_endpoint, bare) = server.connect().await?;
+    for lot in 0..2 * 10 {
+        for _ in 0..LOT {
+            let pinged = pair.manager.ping(&pair.worker_address, load::PATIENCE).await?;
+            let started = Instant::now();
+            let (mut send, mut recv) = bare.open_bi().await?;
+            send.write_all(&MESSAGE).await?;
+            send.finish()?;
+            recv.read_to_end(MESSAGE.len()).await?;
+            // The first lot opens the tunnel and warms up.
+            if lot > 0 {
+                beside.since(started);
+                samples.push(Duration::from_micros(pinged.rtt_us));
+            }
         }
     }
-    Ok(Line::micros("echo_two_daemons", &samples).at_most(100.0))
+    Ok(Line::micros("echo_two_daemons", &samples)
+        .at_most(100.0)
+        .baseline("bare quinn, two threads", beside.median() * 1e3))
 }
 
 /// p50 of a connect with both keys proved, until both sides have it.
