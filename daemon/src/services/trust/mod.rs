@@ -1,20 +1,20 @@
 //! Drives the trust machine: writes its rows, carries its grants, closes tunnels.
 
+mod carrier;
+
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use pilot_identity::{NodeId, NodeKey, Scope, SignedGrant, Timestamp};
-use pilot_overlay::{DialError, Overlay};
+use pilot_overlay::Overlay;
 use pilot_proto::close;
-use pilot_proto::registry::{Answer, GrantAck, GrantAcks, Grants, PutGrant, Request};
+use pilot_proto::registry::{GrantAck, GrantAcks, Request};
 use pilot_proto::trust::{TrustAnswer, TrustOffer};
 use pilot_proto::{Address, NodeName};
 use pilot_store::{Batch, CommitError, Epoch, Store};
 use pilot_trust::{
     Card, CardSource, GrantError, GrantTerms, Output, Received, RestoreError, RevokeError,
-    Standing, Trust, TrustState, Via,
+    Standing, Trust, TrustState,
 };
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -23,10 +23,6 @@ use tokio_util::task::TaskTracker;
 use super::ledger::{Ledger, LedgerDriver};
 use crate::clock;
 use crate::store::trust as rows;
-
-/// Pause before grants that have not reached the rendezvous are put there
-/// again, while the line is up.
-const PUT_AGAIN: Duration = Duration::from_secs(60);
 
 /// Grants that are carried to their receivers at once; others wait their turn.
 const CARRIERS: usize = 32;
@@ -323,122 +319,6 @@ impl TrustService {
                 }
                 if let Some(listener) = self.listener.get() {
                     listener(peer, standing);
-                }
-            }
-        }
-    }
-
-    /// Brings a grant to its receiver on every way there is: over the open
-    /// tunnel, through the rendezvous, and at the endpoints known from before.
-    async fn deliver(self: Arc<Self>, to: NodeId, grant: SignedGrant) {
-        let Ok(_turn) = self.carriers.acquire().await else { return };
-        let Some(overlay) = self.overlay.get() else { return };
-        self.to_put.notify_one();
-        let serial = grant.assume_verified().serial;
-        if overlay.send_grant(&to, grant.clone()).await {
-            self.quiet_turn(|machine, _| machine.handle_delivered(to, serial, Via::Peer)).await;
-        } else {
-            self.offer_directly(to, grant).await;
-        }
-    }
-
-    /// Dials the endpoints known from before and holds a trust exchange.
-    async fn offer_directly(self: &Arc<Self>, to: NodeId, grant: SignedGrant) {
-        let Some(overlay) = self.overlay.get() else { return };
-        let endpoints: Vec<SocketAddr> =
-            overlay.card(&to).map_or_else(Vec::new, |card| card.endpoints.as_slice().to_vec());
-        if endpoints.is_empty() {
-            return;
-        }
-        let serial = grant.assume_verified().serial;
-        let me = overlay.registry().and_then(|registry| registry.status().registered);
-        let offer = TrustOffer {
-            grant,
-            address: me.as_ref().map(|me| me.address),
-            name: me.and_then(|me| me.name),
-        };
-        let answer = overlay.offer_trust(to, &endpoints, &offer).await;
-        let yours = match answer {
-            Ok(TrustAnswer::Stored { yours }) => {
-                self.quiet_turn(|machine, _| machine.handle_delivered(to, serial, Via::Peer)).await;
-                yours
-            }
-            Ok(TrustAnswer::Stale { serial, yours }) => {
-                self.quiet_turn(|machine, now| {
-                    machine.handle_peer_serial(to, serial, Via::Peer, now);
-                })
-                .await;
-                yours
-            }
-            Ok(TrustAnswer::Invalid | TrustAnswer::Full) | Err(DialError::NotTrusted) => None,
-            Err(error) => {
-                tracing::debug!(peer = %to.short(), %error, "no trust exchange");
-                None
-            }
-        };
-        if let Some(yours) = yours.filter(|yours| yours.assume_verified().from == to)
-            && let Err(error) = self.receive(&yours, None).await
-        {
-            tracing::warn!(%error, "a grant could not be written");
-        }
-    }
-
-    /// Puts grants at the rendezvous whenever some are not there.
-    async fn put_at_registry(self: Arc<Self>, stop: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.to_put.notified() => {}
-                () = tokio::time::sleep(PUT_AGAIN) => {}
-            }
-            self.put_all().await;
-        }
-    }
-
-    async fn put_all(self: &Arc<Self>) {
-        let Some(registry) = self.overlay.get().and_then(Overlay::registry) else { return };
-        let grants: Vec<SignedGrant> = self.look(|machine, now| {
-            machine
-                .grants_to_deliver(now)
-                .filter(|signed| {
-                    let record = machine.record(signed.assume_verified().to);
-                    record.is_some_and(|record| !record.reached.registry)
-                })
-                .cloned()
-                .collect()
-        });
-        for batch in Grants::batches(grants) {
-            let request = Request::PutGrants(batch.clone());
-            match registry.ask(&request).await {
-                Ok(Answer::GrantsPut(answers)) => self.put(&batch, &answers).await,
-                Ok(_) => tracing::warn!("the rendezvous answered something else than was asked"),
-                Err(error) => {
-                    tracing::debug!(%error, "grants are not at the rendezvous yet");
-                    return;
-                }
-            }
-        }
-    }
-
-    async fn put(self: &Arc<Self>, grants: &Grants, answers: &[PutGrant]) {
-        for (signed, answer) in grants.as_slice().iter().zip(answers) {
-            let grant = signed.assume_verified();
-            let (to, sent) = (grant.to, grant.serial);
-            match *answer {
-                PutGrant::Stored => {
-                    self.quiet_turn(|machine, _| {
-                        machine.handle_delivered(to, sent, Via::Registry);
-                    })
-                    .await;
-                }
-                PutGrant::Stale { serial } => {
-                    self.quiet_turn(|machine, now| {
-                        machine.handle_peer_serial(to, serial, Via::Registry, now);
-                    })
-                    .await;
-                }
-                PutGrant::Invalid | PutGrant::NoSuchNode | PutGrant::MailboxFull => {
-                    tracing::warn!(peer = %to.short(), ?answer, "the rendezvous did not take a grant");
                 }
             }
         }
