@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use pilot_identity::NodeId;
 use pilot_proto::registry::{Refusal, RefusalCode, Request};
+use pilot_transport::{Limiter, source};
 
-use crate::limits::{Limiter, source};
 use crate::registry::refusal;
 use crate::settings::Rates;
 

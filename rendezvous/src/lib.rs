@@ -3,14 +3,13 @@
 //!
 //! [`registry`] decides, as a pure machine; `keeper` keeps it in step with
 //! the disk ([`journal`]); `line` serves one connection and [`Server`] all of
-//! them; `gate` limits who may ask how often ([`limits`]). It never holds a
+//! them; `gate` limits who may ask how often. It never holds a
 //! secret of a node: whoever takes it over can refuse service and see who
 //! trusts whom, and nothing else.
 
 mod gate;
 pub mod journal;
 mod keeper;
-pub mod limits;
 mod line;
 pub mod registry;
 mod server;

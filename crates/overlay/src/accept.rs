@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use pilot_proto::control::{ControlAnswer, ControlRequest, Hello};
 use pilot_proto::frame::MAX_SMALL_FRAME;
@@ -13,6 +14,7 @@ use pilot_transport::{Framed, FramedError};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::gate::{Gate, Knock};
 use crate::overlay::Inner;
 use crate::session::Session;
 
@@ -20,12 +22,21 @@ use crate::session::Session;
 const GREETING: Duration = Duration::from_secs(5);
 
 /// Trust exchanges with strangers at once; further ones are closed.
-const MAX_TRUST_EXCHANGES: usize = 16;
+const MAX_TRUST_EXCHANGES: usize = 64;
+
+/// What strangers have to share.
+struct Strangers {
+    gate: Gate,
+    exchanges: Semaphore,
+}
 
 impl Inner {
     /// Serves the socket until the node stops.
     pub(crate) async fn accept_all(self: Arc<Self>) {
-        let strangers = Arc::new(Semaphore::new(MAX_TRUST_EXCHANGES));
+        let strangers = Arc::new(Strangers {
+            gate: Gate::new(),
+            exchanges: Semaphore::new(MAX_TRUST_EXCHANGES),
+        });
         loop {
             let incoming = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -34,12 +45,25 @@ impl Inner {
                     None => return,
                 },
             };
+            let from = incoming.remote_addr();
+            match strangers.gate.knock(from.ip(), incoming.is_validated(), Instant::now()) {
+                Knock::Accept => {}
+                Knock::Prove => {
+                    incoming.retry();
+                    continue;
+                }
+                Knock::Refuse => {
+                    tracing::debug!(%from, "refused a connection: too many from there");
+                    incoming.refuse();
+                    continue;
+                }
+            }
             let (inner, strangers) = (Arc::clone(&self), Arc::clone(&strangers));
             self.tasks.spawn(async move { inner.greet_incoming(incoming, &strangers).await });
         }
     }
 
-    async fn greet_incoming(self: &Arc<Self>, incoming: Incoming, strangers: &Semaphore) {
+    async fn greet_incoming(self: &Arc<Self>, incoming: Incoming, strangers: &Strangers) {
         let source = incoming.remote_addr();
         let connection = match timeout(GREETING, incoming.accept()).await {
             Ok(Ok(connection)) => connection,
@@ -48,9 +72,11 @@ impl Inner {
         };
         match connection.alpn() {
             Alpn::Peer => self.admit(connection).await,
-            Alpn::Trust => match strangers.try_acquire() {
-                Ok(_slot) => self.trust_exchange(&connection, source).await,
-                Err(_) => connection.close(close::RATE_LIMITED, "too many trust requests"),
+            Alpn::Trust => match strangers.exchanges.try_acquire() {
+                Ok(_slot) if strangers.gate.may_exchange(source.ip(), Instant::now()) => {
+                    self.trust_exchange(&connection, source).await;
+                }
+                Ok(_) | Err(_) => connection.close(close::RATE_LIMITED, "too many trust requests"),
             },
             Alpn::Registry => connection.close(close::PROTOCOL, "this is no rendezvous"),
         }

@@ -13,6 +13,7 @@ mod backoff;
 mod book;
 mod dial;
 mod duplicates;
+mod gate;
 mod host;
 mod overlay;
 mod peer;
