@@ -57,6 +57,10 @@ impl Host for NodeHost {
         self.trust.is_mutual(peer)
     }
 
+    fn knows(&self, peer: &NodeId) -> bool {
+        self.trust.knows(peer)
+    }
+
     fn serve(self: Arc<Self>, mut stream: PeerStream) -> BoxFuture<()> {
         let tasks = Arc::clone(&self.tasks);
         Box::pin(async move {
@@ -177,6 +181,9 @@ impl NodeHost {
         match push {
             Push::Grant { grant, address, name } => {
                 self.trust.collect(grant, address, name).await;
+            }
+            Push::Peer(record) if !self.trust.knows(&record.id) => {
+                tracing::debug!(peer = %record.id.short(), "told of a key that nobody asked for");
             }
             Push::Peer(record) => {
                 let (id, address, name) = (record.id, record.address, record.name.clone());

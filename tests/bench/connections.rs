@@ -127,6 +127,10 @@ impl Host for Open {
         true
     }
 
+    fn knows(&self, _peer: &NodeId) -> bool {
+        true
+    }
+
     fn serve(self: Arc<Self>, mut stream: PeerStream) -> BoxFuture<()> {
         Box::pin(async move { stream.framed.refuse(close::UNKNOWN_SERVICE) })
     }

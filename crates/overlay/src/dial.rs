@@ -10,7 +10,7 @@ use pilot_proto::control::{ControlAnswer, ControlRequest, Hello};
 use pilot_proto::frame::MAX_SMALL_FRAME;
 use pilot_proto::registry::{Answer, Request, View};
 use pilot_proto::{MINOR_VERSION, PeerRef, Service, close};
-use pilot_transport::{Alpn, CloseReason, ConnectError, Connection, Priority};
+use pilot_transport::{Alpn, CloseReason, ConnectError, Connection, Expect, Priority};
 use pilot_transport::{Framed, FramedError};
 use tokio::time::timeout;
 
@@ -105,10 +105,12 @@ impl Inner {
         if let Some(session) = peer.session() {
             return Ok(session);
         }
-        let _turn = peer.dialling.lock().await;
-        timeout(DIAL_TIMEOUT, self.dial(id, &peer))
-            .await
-            .unwrap_or(Err(DialError::Unreachable(None)))
+        // Whoever waits for the turn of another waits no longer than that one.
+        let reached = timeout(DIAL_TIMEOUT, async {
+            let _turn = peer.dialling.lock().await;
+            self.dial(id, &peer).await
+        });
+        reached.await.unwrap_or(Err(DialError::Unreachable(None)))
     }
 
     /// Dials until somebody answers, says hello, and puts the session to use.
@@ -151,7 +153,8 @@ impl Inner {
             }
             if dials.len() < MAX_DIALS {
                 dials.push(async move {
-                    self.endpoint.connect_any(id, card.endpoints.as_slice(), Alpn::Peer).await
+                    let expect = Expect::Key(id);
+                    self.endpoint.connect_any(expect, card.endpoints.as_slice(), Alpn::Peer).await
                 });
             }
             tokio::select! {

@@ -21,6 +21,9 @@ pub trait Host: Send + Sync + 'static {
     /// Whether trust with `peer` is mutual at this moment.
     fn admits(&self, peer: &NodeId) -> bool;
 
+    /// Whether there is trust with `peer`, or one half of it.
+    fn knows(&self, peer: &NodeId) -> bool;
+
     /// Serves one stream that an admitted peer opened.
     fn serve(self: Arc<Self>, stream: PeerStream) -> BoxFuture<()>;
 

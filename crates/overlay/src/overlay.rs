@@ -11,7 +11,7 @@ use pilot_proto::frame::MAX_SMALL_FRAME;
 use pilot_proto::registry::Register;
 use pilot_proto::trust::{TrustAnswer, TrustOffer};
 use pilot_proto::{BootId, Service, close};
-use pilot_transport::{Alpn, Endpoint, Priority};
+use pilot_transport::{Alpn, Endpoint, Expect, Priority};
 use pilot_transport::{Framed, FramedError};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -190,7 +190,7 @@ impl Overlay {
             let connection = self
                 .inner
                 .endpoint
-                .connect_any(peer, endpoints, Alpn::Trust)
+                .connect_any(Expect::Key(peer), endpoints, Alpn::Trust)
                 .await
                 .map_err(|error| DialError::Unreachable(Some(error)))?;
             let opened = connection.open_bi(Priority::Control).await;

@@ -211,31 +211,26 @@ impl RegistryClient {
         let found: Vec<SocketAddr> =
             found.map_err(|error| LineError::Lookup(place.clone(), error))?.collect();
         let pinned = self.lock().key;
-        let mut last = LineError::NoAddress(place);
-        for addr in found {
-            let expect = match (pinned, self.addr.fingerprint) {
-                // A fingerprint given by the operator outranks the pin.
-                (Some(key), None) => Expect::Key(key),
-                (_, Some(_)) | (None, None) => Expect::Any,
-            };
-            last =
-                match timeout(ANSWER_TIMEOUT, inner.endpoint.connect(expect, addr, Alpn::Registry))
-                    .await
-                {
-                    Ok(Ok(line)) => {
-                        let wanted = self.addr.fingerprint;
-                        if wanted.is_none_or(|wanted| line.peer().fingerprint() == wanted) {
-                            return Ok(line);
-                        }
-                        line.close(close::NOT_TRUSTED, "not the pinned key");
-                        LineError::WrongKey
-                    }
-                    Ok(Err(ConnectError::WrongKey { .. })) => LineError::WrongKey,
-                    Ok(Err(error)) => LineError::Connect(error),
-                    Err(_) => LineError::Silent,
-                };
+        if found.is_empty() {
+            return Err(LineError::NoAddress(place));
         }
-        Err(last)
+        let expect = match (pinned, self.addr.fingerprint) {
+            // A fingerprint given by the operator outranks the pin.
+            (Some(key), None) => Expect::Key(key),
+            (_, Some(_)) | (None, None) => Expect::Any,
+        };
+        let dial = inner.endpoint.connect_any(expect, &found, Alpn::Registry);
+        let line = match timeout(ANSWER_TIMEOUT, dial).await {
+            Ok(Ok(line)) => line,
+            Ok(Err(ConnectError::WrongKey { .. })) => return Err(LineError::WrongKey),
+            Ok(Err(error)) => return Err(LineError::Connect(error)),
+            Err(_) => return Err(LineError::Silent),
+        };
+        if self.addr.fingerprint.is_some_and(|wanted| line.peer().fingerprint() != wanted) {
+            line.close(close::NOT_TRUSTED, "not the pinned key");
+            return Err(LineError::WrongKey);
+        }
+        Ok(line)
     }
 
     async fn take_pushes(&self, inner: &Arc<Inner>, line: &Connection) -> FramedError {
@@ -254,9 +249,12 @@ impl RegistryClient {
     }
 }
 
-/// Keeps the cards of peers as the rendezvous tells of them.
+/// Keeps the cards of peers as the rendezvous tells of them; of keys that
+/// nobody here has asked for nothing is kept.
 fn note(inner: &Arc<Inner>, push: &Push) {
-    if let Push::Peer(record) = push {
+    if let Push::Peer(record) = push
+        && inner.host.knows(&record.id)
+    {
         inner.learn(record.id, Card::from(record.clone()));
     }
 }

@@ -189,7 +189,7 @@ impl Endpoint {
     /// [`ConnectError::Unreachable`] if there are none.
     pub async fn connect_any(
         &self,
-        peer: NodeId,
+        expect: Expect,
         candidates: &[SocketAddr],
         alpn: Alpn,
     ) -> Result<Connection, ConnectError> {
@@ -198,7 +198,7 @@ impl Endpoint {
         let mut worst = ConnectError::Unreachable;
         loop {
             match waiting.next() {
-                Some(addr) => dials.push(self.connect(Expect::Key(peer), addr, alpn)),
+                Some(addr) => dials.push(self.connect(expect, addr, alpn)),
                 None if dials.is_empty() => return Err(worst),
                 None => {}
             }

@@ -141,6 +141,10 @@ impl Host for TestHost {
         self.admitted.lock().unwrap().contains(peer)
     }
 
+    fn knows(&self, peer: &NodeId) -> bool {
+        self.admits(peer)
+    }
+
     fn serve(self: Arc<Self>, stream: PeerStream) -> BoxFuture<()> {
         drop(stream);
         Box::pin(async {})

@@ -77,7 +77,7 @@ async fn the_live_candidate_wins_among_dead_ones() {
     let began = Instant::now();
 
     let serve_other = async { other.accept().await.unwrap().accept().await };
-    let dial = client.connect_any(id(2), &candidates, Alpn::Peer);
+    let dial = client.connect_any(Expect::Key(id(2)), &candidates, Alpn::Peer);
     let (ours, theirs, not_ours) =
         in_time(async { tokio::join!(dial, accepted(&live), serve_other) }).await;
 
@@ -96,7 +96,7 @@ async fn the_first_candidate_needs_no_race_when_it_answers() {
     let (client, live, never) = (node(1), node(2), silent().await);
     let candidates = [live.local_addr(), never.1];
 
-    let dial = client.connect_any(id(2), &candidates, Alpn::Peer);
+    let dial = client.connect_any(Expect::Key(id(2)), &candidates, Alpn::Peer);
     let (ours, _theirs) = in_time(async { tokio::join!(dial, accepted(&live)) }).await;
 
     assert_eq!(ours.unwrap().remote_addr(), live.local_addr());
@@ -109,14 +109,14 @@ async fn of_all_failures_the_most_telling_is_told() {
     let candidates = [dead.1, other.local_addr(), "[::1]:9".parse().unwrap()];
 
     let serve = async { other.accept().await.unwrap().accept().await };
-    let dial = client.connect_any(id(2), &candidates, Alpn::Peer);
+    let dial = client.connect_any(Expect::Key(id(2)), &candidates, Alpn::Peer);
     let (outcome, _) = in_time(async { tokio::join!(dial, serve) }).await;
 
     assert!(
         matches!(outcome, Err(ConnectError::WrongKey { got, .. }) if got == id(3)),
         "{outcome:?}"
     );
-    let nowhere = client.connect_any(id(2), &[], Alpn::Peer).await;
+    let nowhere = client.connect_any(Expect::Key(id(2)), &[], Alpn::Peer).await;
     assert!(matches!(nowhere, Err(ConnectError::Unreachable)), "{nowhere:?}");
 }
 
@@ -127,7 +127,7 @@ async fn no_more_than_eight_candidates_are_tried() {
         (1..=8).map(|port| SocketAddr::new("::1".parse().unwrap(), port)).collect();
     candidates.push(live.local_addr());
 
-    let outcome = client.connect_any(id(2), &candidates, Alpn::Peer).await;
+    let outcome = client.connect_any(Expect::Key(id(2)), &candidates, Alpn::Peer).await;
 
     assert!(matches!(outcome, Err(ConnectError::Unreachable)), "{outcome:?}");
 }

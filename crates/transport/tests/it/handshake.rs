@@ -198,7 +198,7 @@ async fn everything_may_move_between_threads() {
     let (endpoint, peers) = (node(1), [node(2).local_addr()]);
     sendable(endpoint.clone());
     drop(sendable(endpoint.connect(Expect::Any, peers[0], Alpn::Peer)));
-    drop(sendable(endpoint.connect_any(id(2), &peers, Alpn::Peer)));
+    drop(sendable(endpoint.connect_any(Expect::Key(id(2)), &peers, Alpn::Peer)));
     drop(sendable(endpoint.accept()));
     let moves = |connection: &Connection| drop(sendable(connection.closed()));
     let (ours, _theirs) = connected(&endpoint, &node(3)).await;

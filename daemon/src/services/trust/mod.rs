@@ -125,6 +125,11 @@ impl TrustService {
         self.lock().machine.is_mutual(*peer, clock::now())
     }
 
+    /// Whether there is trust with `peer`, or one half of it.
+    pub(crate) fn knows(&self, peer: &NodeId) -> bool {
+        self.lock().machine.record(*peer).is_some()
+    }
+
     /// Whether `peer` may use `scope` here.
     pub(crate) fn allows(&self, peer: NodeId, scope: Scope) -> bool {
         self.lock().machine.allows(peer, scope, clock::now())
