@@ -32,19 +32,13 @@ pub(super) enum Effect {
     Changed(TaskId, u64),
     Ready,
     Owed(NodeId),
-    ForgetBodies(TaskId),
-    ForgetTask(TaskId),
 }
 
 impl Effect {
     pub(super) const fn is_persisted(&self) -> bool {
         match self {
             Self::PersistedSubmitted(..) | Self::PersistedReceived(..) => true,
-            Self::Changed(..)
-            | Self::Ready
-            | Self::Owed(_)
-            | Self::ForgetBodies(_)
-            | Self::ForgetTask(_) => false,
+            Self::Changed(..) | Self::Ready | Self::Owed(_) => false,
         }
     }
 }
@@ -127,8 +121,9 @@ impl Desk {
                 WorkerOutput::Ready => effects.push(Effect::Ready),
                 WorkerOutput::Owed { to } => effects.push(Effect::Owed(to)),
                 WorkerOutput::Send { to: _, requests } => self.sends.extend(requests),
-                WorkerOutput::ForgetBody(id) => effects.push(Effect::ForgetBodies(id)),
-                WorkerOutput::ForgetTask(id) => effects.push(Effect::ForgetTask(id)),
+                // With the record that says so, or a crash would leave them behind.
+                WorkerOutput::ForgetBody(id) => Self::forget_bodies(batch, id),
+                WorkerOutput::ForgetTask(id) => Self::forget_task(batch, id),
             }
         }
         effects
@@ -144,11 +139,7 @@ impl Desk {
                 Effect::PersistedReceived(id, revision) => {
                     self.worker.handle_persisted(id, *revision);
                 }
-                Effect::Changed(..)
-                | Effect::Ready
-                | Effect::Owed(_)
-                | Effect::ForgetBodies(_)
-                | Effect::ForgetTask(_) => {}
+                Effect::Changed(..) | Effect::Ready | Effect::Owed(_) => {}
             }
         }
     }
@@ -170,13 +161,13 @@ impl Desk {
         std::mem::take(&mut self.sends)
     }
 
-    /// The peers to which something is owed.
     /// Everybody with whom there are live tasks.
     pub(super) fn peers(&self) -> BTreeSet<NodeId> {
         let submitted = self.submitter.tasks().map(|task| task.peer);
         submitted.chain(self.worker.tasks().map(|task| task.peer)).collect()
     }
 
+    /// The peers to which something is owed.
     pub(super) fn peers_owed(&self) -> Vec<NodeId> {
         self.submitter.peers_owed().chain(self.worker.peers_owed()).collect()
     }
@@ -186,13 +177,13 @@ impl Desk {
     }
 
     /// The bodies that a worker need not keep once its result is confirmed.
-    pub(super) fn forget_bodies(batch: &mut Batch, id: TaskId) {
+    fn forget_bodies(batch: &mut Batch, id: TaskId) {
         Self::forget_task(batch, id);
         bodies::forget(batch, Side::Received, Kind::Result, id);
     }
 
     /// What was asked, of which the submitter wants no result.
-    pub(super) fn forget_task(batch: &mut Batch, id: TaskId) {
+    fn forget_task(batch: &mut Batch, id: TaskId) {
         bodies::forget(batch, Side::Received, Kind::Task, id);
     }
 
