@@ -1,12 +1,12 @@
 //! Who is let in, and how often they may ask.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pilot_identity::NodeId;
 use pilot_proto::registry::{Refusal, RefusalCode, Request};
-use pilot_transport::{Limiter, source};
+use pilot_transport::{Knock, Knocks, Limiter};
 
 use crate::registry::refusal;
 use crate::settings::Rates;
@@ -14,27 +14,14 @@ use crate::settings::Rates;
 /// Sources that may be busy at once; see [`Limiter`].
 const MAX_SOURCES: usize = 65_536;
 
-/// What is done with somebody who knocks.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Knock {
-    /// Let in.
-    Accept,
-    /// Its source knocks often: it shows first that it is really there, so
-    /// that nobody uses up the share of another with a false address.
-    Prove,
-    /// Its source had its share.
-    Refuse,
-}
-
 #[derive(Debug)]
 pub(crate) struct Gate {
-    limit_loopback: bool,
     tables: Mutex<Tables>,
 }
 
 #[derive(Debug)]
 struct Tables {
-    connections: Limiter<IpAddr>,
+    connections: Knocks,
     requests: Limiter<NodeId>,
     key_lookups: Limiter<NodeId>,
 }
@@ -43,27 +30,20 @@ impl Gate {
     /// `max_keys` may be busy at once.
     pub(crate) fn new(rates: &Rates, max_keys: usize) -> Self {
         let tables = Tables {
-            connections: Limiter::new(rates.connections_per_second, MAX_SOURCES),
+            connections: Knocks::new(
+                rates.connections_per_second,
+                MAX_SOURCES,
+                rates.limit_loopback,
+            ),
             requests: Limiter::new(rates.requests_per_second, max_keys),
             key_lookups: Limiter::new(rates.key_lookups_per_second, max_keys),
         };
-        Self { limit_loopback: rates.limit_loopback, tables: Mutex::new(tables) }
+        Self { tables: Mutex::new(tables) }
     }
 
     /// Somebody knocks from `ip`; `is_proved` if it answers there.
     pub(crate) fn knock(&self, ip: IpAddr, is_proved: bool, now: Instant) -> Knock {
-        if self.is_exempt(ip) {
-            return Knock::Accept;
-        }
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        let source = source(ip);
-        if !is_proved && tables.connections.is_strained(&source, now) {
-            Knock::Prove
-        } else if tables.connections.take(source, now).is_ok() {
-            Knock::Accept
-        } else {
-            Knock::Refuse
-        }
+        self.tables().connections.knock(ip, is_proved, now)
     }
 
     /// Lets a request in, or says why not.
@@ -74,10 +54,10 @@ impl Gate {
         request: &Request,
         now: Instant,
     ) -> Result<(), Refusal> {
-        if self.is_exempt(from) {
+        let mut tables = self.tables();
+        if tables.connections.is_exempt(from) {
             return Ok(());
         }
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = tables.requests.take(id, now).and_then(|()| match request {
             Request::KeyOf(_) => tables.key_lookups.take(id, now),
             Request::Register(_)
@@ -91,8 +71,8 @@ impl Gate {
         taken.map_err(limited)
     }
 
-    const fn is_exempt(&self, ip: IpAddr) -> bool {
-        !self.limit_loopback && ip.to_canonical().is_loopback()
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

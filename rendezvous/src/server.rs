@@ -8,12 +8,12 @@ use pilot_home::{Home, LoadKeyError, OpenHomeError};
 use pilot_identity::NodeId;
 use pilot_proto::close;
 use pilot_store::{OpenError, Store};
-use pilot_transport::{Alpn, BindError, Endpoint, Incoming};
+use pilot_transport::{Alpn, BindError, Endpoint, Incoming, Knock};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::gate::{Gate, Knock};
+use crate::gate::Gate;
 use crate::journal;
 use crate::keeper::{Keeper, LoadError};
 use crate::line;

@@ -9,12 +9,12 @@ use pilot_proto::control::{ControlAnswer, ControlRequest, Hello};
 use pilot_proto::frame::MAX_SMALL_FRAME;
 use pilot_proto::trust::{TrustAnswer, TrustOffer};
 use pilot_proto::{Service, close};
-use pilot_transport::{Alpn, Connection, Incoming};
+use pilot_transport::{Alpn, Connection, Incoming, Knock};
 use pilot_transport::{Framed, FramedError};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::gate::{Gate, Knock};
+use crate::gate::Gate;
 use crate::overlay::Inner;
 use crate::session::Session;
 

@@ -2,10 +2,10 @@
 
 use core::num::NonZeroU32;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use pilot_transport::{Limiter, source};
+use pilot_transport::{Knock, Knocks, Limiter, source};
 
 /// New connections a second from one source; four seconds' worth at once.
 ///
@@ -21,18 +21,6 @@ const TRUST_EXCHANGES: NonZeroU32 = number(5);
 /// Sources that may be busy at once; beyond it new ones are refused.
 const MAX_SOURCES: usize = 4096;
 
-/// What is done with somebody who knocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Knock {
-    /// Let in.
-    Accept,
-    /// Its source knocks often: it shows first that it is really there, so
-    /// that nobody uses up the share of another with a false address.
-    Prove,
-    /// Its source had its share.
-    Refuse,
-}
-
 #[derive(Debug)]
 pub(crate) struct Gate {
     tables: Mutex<Tables>,
@@ -40,43 +28,31 @@ pub(crate) struct Gate {
 
 #[derive(Debug)]
 struct Tables {
-    connections: Limiter<IpAddr>,
+    connections: Knocks,
     trust_exchanges: Limiter<IpAddr>,
 }
 
 impl Gate {
     pub(crate) fn new() -> Self {
-        let connections = Limiter::new(CONNECTIONS, MAX_SOURCES);
+        let connections = Knocks::new(CONNECTIONS, MAX_SOURCES, false);
         let trust_exchanges = Limiter::new(TRUST_EXCHANGES, MAX_SOURCES);
         Self { tables: Mutex::new(Tables { connections, trust_exchanges }) }
     }
 
     /// Somebody knocks from `ip`; `is_proved` if it answers there.
     pub(crate) fn knock(&self, ip: IpAddr, is_proved: bool, now: Instant) -> Knock {
-        if is_this_machine(ip) {
-            return Knock::Accept;
-        }
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        let source = source(ip);
-        if !is_proved && tables.connections.is_strained(&source, now) {
-            Knock::Prove
-        } else if tables.connections.take(source, now).is_ok() {
-            Knock::Accept
-        } else {
-            Knock::Refuse
-        }
+        self.tables().connections.knock(ip, is_proved, now)
     }
 
     /// Whether somebody who was let in may hold a trust exchange.
     pub(crate) fn may_exchange(&self, ip: IpAddr, now: Instant) -> bool {
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        is_this_machine(ip) || tables.trust_exchanges.take(source(ip), now).is_ok()
+        let mut tables = self.tables();
+        tables.connections.is_exempt(ip) || tables.trust_exchanges.take(source(ip), now).is_ok()
     }
-}
 
-/// Whoever is on this machine has cheaper ways to use it up.
-const fn is_this_machine(ip: IpAddr) -> bool {
-    ip.to_canonical().is_loopback()
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 const fn number(of: u32) -> NonZeroU32 {
