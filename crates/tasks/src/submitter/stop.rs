@@ -139,6 +139,10 @@ impl Submitter {
                     _,
                 ) => {
                     let note = "trust with the peer has ended; a result can come if it returns";
+                    // Heard of before, as at the start of a daemon.
+                    if task.history.changes().last().is_some_and(|last| last.cause == note) {
+                        continue;
+                    }
                     task.history.note(now, task.state(), note);
                 }
             }

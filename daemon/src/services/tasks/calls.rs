@@ -13,9 +13,9 @@ use pilot_tasks::{
     SubmitError, Submitted, SubmittedTask, TaskState, Work, WorkOutcome,
 };
 
-use super::TasksService;
 use super::desk::Desk;
 use super::watch::Watch;
+use super::{TasksService, loss};
 use crate::store::bodies::{self, Kind, Side};
 use crate::store::tasks as rows;
 
@@ -146,7 +146,10 @@ impl TasksService {
             })
             .await??;
         // It may have ended since the caller looked.
-        self.check_trust(to).await;
+        let standing = self.trust.standing(to);
+        if loss(standing).is_some() {
+            self.trust_changed(to, standing).await;
+        }
         Ok(submitted)
     }
 

@@ -107,7 +107,7 @@ impl TasksService {
     }
 
     /// Ends what trust with `peer` does not allow any more.
-    pub(super) async fn check_trust(self: &Arc<Self>, peer: NodeId) {
+    async fn check_trust(self: &Arc<Self>, peer: NodeId) {
         let standing = self.trust.standing(peer);
         if !standing.allows(Scope::Tasks) || loss(standing).is_some() {
             self.trust_changed(peer, standing).await;

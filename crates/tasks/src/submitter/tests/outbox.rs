@@ -227,6 +227,8 @@ fn what_no_worker_has_accepted_ends_with_trust() {
             [(id(1), ended), (id(2), ended), (id(3), TaskState::Accepted)],
             "the accepted one goes on"
         );
+        machine.handle_trust_lost(worker(), loss, at(3));
+        assert_eq!(drain_records(&mut machine), [], "it is said once");
     }
 }
 
