@@ -10,6 +10,7 @@ mod commands;
 mod failure;
 mod files;
 mod payload;
+mod random;
 #[cfg(test)]
 mod reference;
 mod shown;

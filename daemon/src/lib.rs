@@ -13,4 +13,3 @@ pub mod settings;
 mod store;
 
 pub use daemon::{Daemon, StartError};
-pub use pilot_home as home;

@@ -4,9 +4,9 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use pilot_daemon::home::OpenHomeError;
 use pilot_daemon::settings::{LogFormat, Settings, SettingsError};
 use pilot_daemon::{Daemon, StartError};
+use pilot_home::OpenHomeError;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 

@@ -8,9 +8,9 @@ use pilot_local_api::tasks::{AcceptRequest, AcceptedTask};
 use super::content;
 use crate::Ctl;
 use crate::failure::Failure;
-use crate::shown;
 use crate::ui::pairs;
 use crate::waiting::{AtFirst, patiently};
+use crate::{random, shown};
 
 /// Accept the next task of this node's queue; exit code 5 if none came in time.
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
     // Made here, so that the same request may be sent again: if the daemon dies
     // between accepting and answering, it gives the same task after its restart.
-    let claim = claim()?;
+    let claim = format!("{:016x}", u64::from_be_bytes(random::bytes()?));
     let began = Instant::now();
     let accept = || {
         let left = args.timeout.0.saturating_sub(began.elapsed());
@@ -42,13 +42,6 @@ pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
     ctl.ui.answer(&task, text).inspect_err(|_| {
         ctl.ui.say(&format!("task {id} was accepted, and its description could not be printed"));
     })
-}
-
-fn claim() -> Result<String, ApiError> {
-    let random = getrandom::u64().map_err(|error| {
-        ApiError::new(ErrorCode::Internal, format!("the system has no randomness: {error}"))
-    })?;
-    Ok(format!("{random:016x}"))
 }
 
 fn text(task: &AcceptedTask) -> String {

@@ -11,9 +11,9 @@ use pilot_local_api::tasks::{Params, SubmitRequest};
 use super::ending::{WAIT, ended, goes_on, show_result, verdict};
 use crate::Ctl;
 use crate::failure::Failure;
-use crate::files;
 use crate::payload::{Param, Payload, Payloads};
 use crate::waiting::{AtFirst, patiently, until_signal};
+use crate::{files, random};
 
 /// Submit a task to a peer. Prints its id once it is safe on disk.
 ///
@@ -118,13 +118,9 @@ fn request(args: Args) -> Result<(TaskId, SubmitRequest), Failure> {
 }
 
 fn new_id() -> Result<TaskId, ApiError> {
-    let mut random = [0; 10];
-    getrandom::fill(&mut random).map_err(|error| {
-        ApiError::new(ErrorCode::Internal, format!("the system has no randomness: {error}"))
-    })?;
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    Ok(TaskId::new(Timestamp::from_millis(millis), random))
+    Ok(TaskId::new(Timestamp::from_millis(millis), random::bytes()?))
 }
 
 /// The connection was lost between request and answer, and stayed lost.
