@@ -62,6 +62,10 @@ fn trust_that_is_narrowed_lets_nothing_else_in() {
     };
     let shown = backend.json(&["trust", "show", "manager"]).unwrap();
     backend.ok(&["trust", "manager", "--allow", "tasks"]).unwrap();
+    eventually("the manager has the wider grant", || {
+        Ok(manager.json(&["trust", "show", "backend"])?["they_allow"] == json!(["tasks"]))
+    })
+    .unwrap();
     let id = manager.ok(&submit).unwrap();
 
     assert_ne!(told.code, Some(0));
