@@ -9,8 +9,11 @@
 //! | `pilot-peer/1` | two nodes with mutual trust | [`Service`] number, then frames |
 //! | `pilot-trust/1` | any two nodes, rate limited | one [`trust`] exchange |
 //! | `pilot-registry/1` | node and rendezvous | one [`registry`] exchange each, and one for pushes |
+//!
+//! Beside QUIC on the same sockets: [`beacon`], between a node and a beacon.
 
 mod address;
+pub mod beacon;
 mod boot;
 pub mod close;
 pub mod control;

@@ -7,9 +7,10 @@
 
 use std::net::SocketAddr;
 
-use pilot_identity::{NodeId, SignedGrant, Timestamp};
+use pilot_identity::{NodeId, SignedGrant, SignedTicket, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::beacon::Services;
 use crate::list;
 use crate::text::Text;
 use crate::{Address, BootId, Endpoints, NodeName, PeerRef, Tag, Tags};
@@ -23,6 +24,10 @@ pub const MAX_GRANT_BYTES: usize = 1024;
 pub const MAX_WAITING_GRANTS: usize = 64;
 /// Records in one [`Answer::Roster`].
 pub const MAX_ROSTER_PAGE: usize = 256;
+/// Beacons in one [`Answer::Beacons`].
+pub const MAX_BEACONS: usize = 4;
+/// Bytes of the host of a beacon: the longest DNS name there is.
+pub const MAX_HOST_BYTES: usize = 253;
 
 /// What a node asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +54,8 @@ pub enum Request {
     Watch,
     /// Gives up address and name.
     Release,
+    /// Which beacons there are, and a ticket for them.
+    Beacons,
 }
 
 /// See [`Request::Register`].
@@ -97,6 +104,28 @@ pub enum Answer {
     Released,
     /// Not done.
     Refused(Refusal),
+    /// To [`Request::Beacons`].
+    Beacons {
+        /// At most [`MAX_BEACONS`]; a node binds at all of them.
+        #[serde(deserialize_with = "list::at_most::<MAX_BEACONS, _, _>")]
+        beacons: Vec<Beacon>,
+        /// That the asking node is registered, valid for a day. It is asked
+        /// for again when half of that has passed.
+        ticket: SignedTicket,
+    },
+}
+
+/// Where a beacon is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beacon {
+    /// A name or an IP address; empty means where the rendezvous is.
+    pub host: Text<MAX_HOST_BYTES>,
+    /// Its port, for UDP as for carriers.
+    pub port: u16,
+    /// Its key.
+    pub key: NodeId,
+    /// What it does.
+    pub services: Services,
 }
 
 /// See [`Answer::Registered`].

@@ -66,7 +66,8 @@ impl Gate {
             | Request::PutGrants(_)
             | Request::AckGrants(_)
             | Request::Watch
-            | Request::Release => Ok(()),
+            | Request::Release
+            | Request::Beacons => Ok(()),
         });
         taken.map_err(limited)
     }

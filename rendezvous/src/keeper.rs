@@ -114,7 +114,8 @@ impl Keeper {
     }
 
     /// Handles a request and waits until what it decided is on disk. `None`
-    /// for a watch that is to be served with [`Keeper::pushes`].
+    /// for a watch that is to be served with [`Keeper::pushes`], and for
+    /// beacons that are to be told.
     ///
     /// Cancel safe for the registry: what was decided is stored in any case.
     pub(crate) async fn ask(&self, line: &Line, request: Request) -> Option<Answer> {
@@ -226,7 +227,7 @@ fn read(store: &Store, network: u16, max_nodes: u32) -> Result<Registry, ReadErr
 }
 
 /// The wall clock. Before 1970 it is 1970.
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

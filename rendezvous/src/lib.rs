@@ -14,6 +14,7 @@ mod line;
 pub mod registry;
 mod server;
 pub mod settings;
+mod signposts;
 
 pub use keeper::LoadError;
 pub use server::{Server, StartError};

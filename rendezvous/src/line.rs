@@ -13,8 +13,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::Gate;
-use crate::keeper::{Keeper, Line};
+use crate::keeper::{Keeper, Line, now};
 use crate::registry::refusal;
+use crate::signposts::Signposts;
 
 /// How long a request may take to arrive, and an answer to be taken.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,11 +32,17 @@ const MAX_REQUEST_BYTES: usize = (MAX_GRANTS + 1) * MAX_GRANT_BYTES;
 
 /// Serves `connection` until it ends.
 #[tracing::instrument(name = "line", skip_all, fields(node = %connection.peer().short()))]
-pub(crate) async fn serve(connection: Connection, keeper: Arc<Keeper>, gate: Arc<Gate>) {
+pub(crate) async fn serve(
+    connection: Connection,
+    keeper: Arc<Keeper>,
+    gate: Arc<Gate>,
+    signposts: Arc<Signposts>,
+) {
     let node = Arc::new(Served {
         line: keeper.attach(connection),
         keeper,
         gate,
+        signposts,
         watch: Mutex::new(CancellationToken::new()),
     });
     let mut streams = JoinSet::new();
@@ -72,6 +79,7 @@ struct Served {
     line: Arc<Line>,
     keeper: Arc<Keeper>,
     gate: Arc<Gate>,
+    signposts: Arc<Signposts>,
     /// Ends the watch that is served now.
     watch: Mutex<CancellationToken>,
 }
@@ -104,6 +112,10 @@ impl Served {
         let watch = matches!(request, Request::Watch).then(|| self.next_watch());
         match (self.keeper.ask(&self.line, request).await, watch) {
             (Some(answer), None) => self.answer(stream, answer).await,
+            (None, None) => {
+                let answer = self.signposts.answer(self.line.caller.id, now());
+                self.answer(stream, answer).await;
+            }
             (None, Some(replaced)) => {
                 tokio::select! {
                     biased;
@@ -112,7 +124,7 @@ impl Served {
                 }
             }
             // A stream of pushes has no frame that says why there are none.
-            (Some(_), Some(_)) | (None, None) => stream.refuse(close::PROTOCOL),
+            (Some(_), Some(_)) => stream.refuse(close::PROTOCOL),
         }
     }
 

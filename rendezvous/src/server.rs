@@ -18,6 +18,7 @@ use crate::journal;
 use crate::keeper::{Keeper, LoadError};
 use crate::line;
 use crate::settings::Settings;
+use crate::signposts::Signposts;
 
 /// Everything that must survive, in the state folder.
 const DATABASE: &str = "registry.db";
@@ -41,6 +42,7 @@ pub struct Server {
     endpoint: Endpoint,
     keeper: Arc<Keeper>,
     gate: Arc<Gate>,
+    signposts: Arc<Signposts>,
     max_connections: usize,
     /// Held for its lock.
     _home: Home,
@@ -75,16 +77,17 @@ impl Server {
     /// [`StartError`]
     pub async fn start(settings: &Settings) -> Result<Self, StartError> {
         let home = Home::open(&settings.state_dir)?;
-        let key = home.load_key()?;
+        let key = Arc::new(home.load_key()?);
         let database = home.path().join(DATABASE);
         let store = Store::open(&pilot_store::Settings::new(database, journal::SCHEMA))?;
         let keeper = Keeper::load(store, settings.network, settings.max_nodes.get()).await?;
-        let endpoint = Endpoint::bind(Arc::new(key), transport(settings.registry_listen))?;
+        let endpoint = Endpoint::bind(Arc::clone(&key), transport(settings.registry_listen))?;
         let max_connections = usize::try_from(settings.max_connections.get()).unwrap_or(usize::MAX);
         Ok(Self {
             endpoint,
             keeper: Arc::new(keeper),
             gate: Arc::new(Gate::new(&settings.rates, max_connections.saturating_mul(2))),
+            signposts: Arc::new(Signposts::new(key, Vec::new())),
             max_connections,
             _home: home,
         })
@@ -152,9 +155,10 @@ impl Server {
             }
             Knock::Accept => {
                 let (keeper, gate) = (Arc::clone(&self.keeper), Arc::clone(&self.gate));
+                let signposts = Arc::clone(&self.signposts);
                 lines.spawn(async move {
                     match incoming.accept().await {
-                        Ok(connection) => line::serve(connection, keeper, gate).await,
+                        Ok(connection) => line::serve(connection, keeper, gate, signposts).await,
                         Err(error) => tracing::debug!(%from, %error, "no connection"),
                     }
                 });

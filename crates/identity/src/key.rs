@@ -47,6 +47,12 @@ impl NodeKey {
         Zeroizing::new(blake3::derive_key(purpose, self.seed().as_slice()))
     }
 
+    /// The secret X25519 scalar of this key pair, already clamped (RFC 8032
+    /// §5.1.5, RFC 7748 §5).
+    pub(crate) fn agreement_scalar(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.to_scalar_bytes())
+    }
+
     /// Signs raw bytes. For TLS, whose own context string is in `message`
     /// (RFC 8446 §4.4.3); statements of ours go through their own types.
     #[must_use]

@@ -1,9 +1,11 @@
 //! Who a node is, and what it can sign.
 //!
 //! A node *is* its Ed25519 key. This crate holds the key pair, the public
-//! half as [`NodeId`], the [`Fingerprint`] people compare, and the two signed
-//! statements of the protocol: the [`Grant`] (who may do what with whom) and
-//! the [`Receipt`] (what became of a task).
+//! half as [`NodeId`], the [`Fingerprint`] people compare, the signed statements
+//! of the protocol, which are the [`Grant`] (who may do what with whom), the
+//! [`Receipt`] (what became of a task) and the [`Ticket`] (who may use a
+//! beacon), and the [`PairKey`] with which two nodes seal what they send each
+//! other.
 //!
 //! Pure: no clock, no file system, no randomness. Every signature covers a
 //! context string, so that none can stand for another kind of statement.
@@ -11,16 +13,20 @@
 mod fingerprint;
 mod grant;
 mod key;
+mod pair;
 mod point;
 mod receipt;
 mod scopes;
 mod signed;
+mod ticket;
 mod timestamp;
 
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use grant::{Grant, SignedGrant};
 pub use key::{NodeId, NodeIdError, NodeKey};
+pub use pair::{NONCE_BYTES, OpenError, PairKey, PairKeyError, PairTag, SEAL_OVERHEAD};
 pub use receipt::{Countersigned, Digest, Outcome, Receipt, ReceiptTimes, SignedReceipt};
 pub use scopes::{Scope, ScopeError, Scopes};
 pub use signed::{Signature, SignatureError};
+pub use ticket::{SignedTicket, Ticket};
 pub use timestamp::Timestamp;

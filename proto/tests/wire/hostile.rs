@@ -1,9 +1,10 @@
 //! Bytes that nobody honest sends: a value or an error, and no more memory
 //! than the limits allow.
 
+use pilot_proto::beacon::{Alive, Bind, MAX_STUN, Told};
 use pilot_proto::control::{ControlAnswer, ControlRequest};
 use pilot_proto::frame;
-use pilot_proto::registry::{Answer, MAX_GRANTS, Push, Request};
+use pilot_proto::registry::{Answer, MAX_BEACONS, MAX_GRANTS, Push, Request};
 use pilot_proto::tasks::{
     MAX_FILES, MAX_PARAMS, MAX_TASK_FRAME, ResultBody, TaskAnswer, TaskBody, TaskRequest,
 };
@@ -35,6 +36,9 @@ fn total_for_all(bytes: &[u8]) {
     total::<TaskAnswer>(bytes);
     total::<TaskBody>(bytes);
     total::<ResultBody>(bytes);
+    total::<Bind>(bytes);
+    total::<Alive>(bytes);
+    total::<Told>(bytes);
 }
 
 fn some_valid_bytes() -> Vec<Vec<u8>> {
@@ -53,6 +57,9 @@ fn some_valid_bytes() -> Vec<Vec<u8>> {
         bytes(samples::task_answers()),
         bytes(samples::task_bodies()),
         bytes(samples::result_bodies()),
+        bytes(samples::binds()),
+        bytes(samples::alives()),
+        bytes(samples::tolds()),
     ]
     .concat()
 }
@@ -104,6 +111,15 @@ fn every_list_ends_at_its_limit() {
     let put_grants = |count| [vec![4], list(count, &grant)].concat();
     let params = |count| [vec![0], list(count, &[0, 0]), vec![0]].concat();
     let files = |count| [vec![0, 0], list(count, &[1, b'a', 0])].concat();
+    let bound = |count| [vec![0, 7], endpoint[0].clone(), endpoints(count), vec![7]].concat();
+    let beacons = |count| {
+        let samples = samples::answers();
+        let (_, Answer::Beacons { beacons, ticket }) = &samples[samples.len() - 1] else {
+            panic!()
+        };
+        let beacon = postcard::to_allocvec(&beacons[0]).unwrap();
+        [vec![8], list(count, &beacon), postcard::to_allocvec(ticket).unwrap()].concat()
+    };
 
     assert!(frame::decode::<Endpoints>(&endpoints(MAX_ENDPOINTS)).is_ok());
     assert!(frame::decode::<Endpoints>(&endpoints(MAX_ENDPOINTS + 1)).is_err());
@@ -115,6 +131,10 @@ fn every_list_ends_at_its_limit() {
     assert!(frame::decode::<TaskBody>(&params(MAX_PARAMS + 1)).is_err());
     assert!(frame::decode::<TaskBody>(&files(MAX_FILES)).is_ok());
     assert!(frame::decode::<TaskBody>(&files(MAX_FILES + 1)).is_err());
+    assert!(frame::decode::<Told>(&bound(MAX_STUN)).is_ok());
+    assert!(frame::decode::<Told>(&bound(MAX_STUN + 1)).is_err());
+    assert!(frame::decode::<Answer>(&beacons(MAX_BEACONS)).is_ok());
+    assert!(frame::decode::<Answer>(&beacons(MAX_BEACONS + 1)).is_err());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! there, and needs a new minor version with both forms read.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
 
+mod beacon;
 mod hostile;
 mod samples;
 mod snapshots;

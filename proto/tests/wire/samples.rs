@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use pilot_identity::{
-    Digest, Grant, NodeId, NodeKey, Outcome, Receipt, ReceiptTimes, Scopes, SignedGrant,
-    SignedReceipt, Timestamp,
+    Digest, Grant, NodeId, NodeKey, Outcome, PairKey, Receipt, ReceiptTimes, Scopes, SignedGrant,
+    SignedReceipt, SignedTicket, Ticket, Timestamp,
 };
+use pilot_proto::beacon::{self, Alive, Bind, BindRefusal, RelayId, Services, Told};
 use pilot_proto::control::{ControlAnswer, ControlRequest, Hello};
 use pilot_proto::registry::{
-    Answer, GrantAck, GrantAcks, Grants, NodeRecord, Push, PutGrant, Refusal, RefusalCode,
+    Answer, Beacon, GrantAck, GrantAcks, Grants, NodeRecord, Push, PutGrant, Refusal, RefusalCode,
     Register, Registered, Request, View,
 };
 use pilot_proto::tasks::{
@@ -117,6 +118,7 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("ack grants", Request::AckGrants(GrantAcks::batches([ack]).remove(0))),
         ("watch", Request::Watch),
         ("release", Request::Release),
+        ("beacons", Request::Beacons),
     ]
 }
 
@@ -160,7 +162,91 @@ pub(crate) fn answers() -> Vec<(&'static str, Answer)> {
         let message = Text::clipped("why");
         answers.push((name, Answer::Refused(Refusal { code, message })));
     }
+    let here = Beacon {
+        host: Text::clipped(""),
+        port: 9001,
+        key: node(3),
+        services: Services::STUN.with(Services::PUNCH).with(Services::RELAY),
+    };
+    let other = Beacon {
+        host: Text::clipped("b.example"),
+        key: node(4),
+        services: Services::PUNCH,
+        ..here.clone()
+    };
+    answers.push(("beacons", Answer::Beacons { beacons: vec![here, other], ticket: ticket() }));
     answers
+}
+
+fn ticket() -> SignedTicket {
+    Ticket { node: node(1), expires: at(2_000) }.sign(&key(3))
+}
+
+/// What a node and a beacon say to each other, before it is sealed.
+pub(crate) fn binds() -> Vec<(&'static str, Bind)> {
+    vec![
+        ("with a ticket", Bind { seq: 7, ticket: Some(ticket()) }),
+        ("without one", Bind { seq: u64::MAX, ticket: None }),
+    ]
+}
+
+pub(crate) fn alives() -> Vec<(&'static str, Alive)> {
+    vec![("alive", Alive { seq: 300 })]
+}
+
+pub(crate) fn tolds() -> Vec<(&'static str, Told)> {
+    let v4 = "192.0.2.1:4000".parse().unwrap();
+    let v6 = "[2001:db8::1]:9001".parse().unwrap();
+    let refused = |code| Told::Refused { seq: 7, code };
+    vec![
+        (
+            "bound",
+            Told::Bound { seq: 7, observed: v4, stun: vec![v4, v6], services: Services::ALL },
+        ),
+        ("alive", Told::Alive { seq: 7, observed: v6 }),
+        ("absent", Told::Absent { id: RelayId::of(&node(2)) }),
+        ("no ticket", refused(BindRefusal::NoTicket)),
+        ("bad ticket", refused(BindRefusal::BadTicket)),
+        ("expired", refused(BindRefusal::Expired)),
+        ("full", refused(BindRefusal::Full)),
+        ("stale", refused(BindRefusal::Stale)),
+    ]
+}
+
+/// The two ends of node 1 and beacon 3.
+pub(crate) fn pair() -> (PairKey, PairKey) {
+    let of = |own, peer| PairKey::new(&key(own), &node(peer), beacon::CONTEXT).unwrap();
+    (of(1, 3), of(3, 1))
+}
+
+pub(crate) const NONCE: [u8; 12] = [0x0c; 12];
+
+const COOKIE: [u8; 16] = [0x0f; 16];
+
+/// Whole packets of node 1 to beacon 3.
+pub(crate) fn packets_of_a_node() -> Vec<(&'static str, Vec<u8>)> {
+    let (key, _) = pair();
+    let bind = |bind| beacon::bind(&node(1), &COOKIE, &key, NONCE, &bind);
+    let [(_, with), (_, without)] = <[_; 2]>::try_from(binds()).unwrap();
+    let alive = beacon::alive(RelayId::of(&node(1)), &key, NONCE, &Alive { seq: 300 });
+    vec![
+        ("hello", beacon::hello(&node(1)).to_vec()),
+        ("bind with a ticket", bind(with)),
+        ("bind without one", bind(without)),
+        ("alive", alive),
+    ]
+}
+
+/// Whole packets of beacon 3 to node 1.
+pub(crate) fn packets_of_a_beacon() -> Vec<(&'static str, Vec<u8>)> {
+    let (_, key) = pair();
+    let mut packets = vec![
+        ("challenge", beacon::challenge(&node(3), &COOKIE).to_vec()),
+        ("unknown", beacon::UNKNOWN.to_vec()),
+    ];
+    packets
+        .extend(tolds().into_iter().map(|(name, told)| (name, beacon::told(&key, NONCE, &told))));
+    packets
 }
 
 pub(crate) fn pushes() -> Vec<(&'static str, Push)> {

@@ -25,6 +25,9 @@ fn every_message_has_its_bytes_and_goes_there_and_back() {
         lines("task answer", samples::task_answers()),
         lines("task body", samples::task_bodies()),
         lines("result body", samples::result_bodies()),
+        lines("beacon bind", samples::binds()),
+        lines("beacon alive", samples::alives()),
+        lines("beacon told", samples::tolds()),
     ];
 
     insta::assert_snapshot!(kinds.concat());

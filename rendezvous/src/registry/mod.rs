@@ -167,8 +167,9 @@ impl Registry {
         self.sessions.is_current(&caller.id, caller.connection)
     }
 
-    /// Handles one request. `None` for [`Request::Watch`], whose answers are
-    /// the pushes of [`Registry::poll_push`].
+    /// Handles one request. `None` for what may be answered and is not by this
+    /// machine: [`Request::Watch`] by the pushes of [`Registry::poll_push`],
+    /// [`Request::Beacons`] by who has the key for a ticket.
     pub fn handle(&mut self, caller: &Caller, request: Request, at: Moment) -> Option<Answer> {
         if !self.is_connected(caller) && !matches!(request, Request::Register(_)) {
             return Some(Answer::Refused(refusal(RefusalCode::NotRegistered, "register first")));
@@ -187,6 +188,7 @@ impl Registry {
                 return None;
             }
             Request::Release => Ok(self.on_release(caller.id, at.now)),
+            Request::Beacons => return None,
         };
         Some(answer.unwrap_or_else(Answer::Refused))
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
+use std::time::Duration;
 
 use pilot_home::OpenHomeError;
 use pilot_identity::{NodeId, Scopes};
@@ -247,6 +248,24 @@ async fn registration_comes_first() {
     let ended = node.watch().await.try_next().await.unwrap_err();
     assert_eq!(ended, FramedError::Stopped { code: close::PROTOCOL });
     node.register(private()).await;
+}
+
+#[tokio::test]
+async fn a_registered_node_gets_a_ticket_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Running::start(folder.path()).await;
+    let node = server.connect(1).await;
+
+    let refused = node.refusal(&Request::Beacons).await;
+    assert_eq!(refused.code, RefusalCode::NotRegistered);
+    let now = node.register(private()).await.now;
+    let answer = node.ask(&Request::Beacons).await;
+
+    let Answer::Beacons { ticket, .. } = answer else { panic!("{answer:?}") };
+    let ticket = ticket.verify(&server.id).unwrap();
+    assert_eq!(ticket.node, key(1).id());
+    assert!(ticket.is_live(now.saturating_add(Duration::from_hours(23))));
+    assert!(!ticket.is_live(now.saturating_add(Duration::from_hours(25))));
 }
 
 #[tokio::test]

@@ -101,6 +101,7 @@ fn registration_comes_first_and_only_on_the_current_connection() {
         Request::Roster { after: None, tag: None },
         Request::Watch,
         Request::Release,
+        Request::Beacons,
     ] {
         assert_eq!(refused(&world.ask(&stranger, request)), RefusalCode::NotRegistered);
     }
