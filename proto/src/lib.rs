@@ -23,6 +23,7 @@ pub mod frame;
 mod list;
 mod name;
 mod peer;
+pub mod probe;
 pub mod registry;
 mod service;
 mod tag;

@@ -4,6 +4,7 @@
 use pilot_proto::beacon::{Alive, Bind, MAX_STUN, Told};
 use pilot_proto::control::{ControlAnswer, ControlRequest};
 use pilot_proto::frame;
+use pilot_proto::probe::{MAX_CALL_BEACONS, MAX_CANDIDATES, Probe};
 use pilot_proto::registry::{Answer, MAX_BEACONS, MAX_GRANTS, Push, Request};
 use pilot_proto::tasks::{
     MAX_FILES, MAX_PARAMS, MAX_TASK_FRAME, ResultBody, TaskAnswer, TaskBody, TaskRequest,
@@ -39,6 +40,7 @@ fn total_for_all(bytes: &[u8]) {
     total::<Bind>(bytes);
     total::<Alive>(bytes);
     total::<Told>(bytes);
+    total::<Probe>(bytes);
 }
 
 fn some_valid_bytes() -> Vec<Vec<u8>> {
@@ -60,6 +62,7 @@ fn some_valid_bytes() -> Vec<Vec<u8>> {
         bytes(samples::binds()),
         bytes(samples::alives()),
         bytes(samples::tolds()),
+        bytes(samples::probes()),
     ]
     .concat()
 }
@@ -135,6 +138,21 @@ fn every_list_ends_at_its_limit() {
     assert!(frame::decode::<Told>(&bound(MAX_STUN + 1)).is_err());
     assert!(frame::decode::<Answer>(&beacons(MAX_BEACONS)).is_ok());
     assert!(frame::decode::<Answer>(&beacons(MAX_BEACONS + 1)).is_err());
+}
+
+#[test]
+fn the_lists_of_a_call_end_at_their_limits() {
+    let call = |candidates: usize, beacons: usize| {
+        // seq, answer, method, start, both parts of the NAT, no mapped address.
+        let head = vec![2, 1, 0, 0, 0, 0, 0, 0];
+        let candidates = list(candidates, &[0, 127, 0, 0, 1, 1]);
+        let beacons = list(beacons, &[7, 7, 7, 7, 7, 7, 7, 7, 9]);
+        Probe::decode(&[head, candidates, beacons].concat())
+    };
+
+    assert!(call(MAX_CANDIDATES, MAX_CALL_BEACONS).is_ok());
+    assert!(call(MAX_CANDIDATES + 1, MAX_CALL_BEACONS).is_err());
+    assert!(call(MAX_CANDIDATES, MAX_CALL_BEACONS + 1).is_err());
 }
 
 #[test]

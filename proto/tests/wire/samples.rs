@@ -7,6 +7,9 @@ use pilot_identity::{
 };
 use pilot_proto::beacon::{self, Alive, Bind, BindRefusal, RelayId, Services, Told};
 use pilot_proto::control::{ControlAnswer, ControlRequest, Hello};
+use pilot_proto::probe::{
+    BeaconTime, BeaconTimes, Behaviour, Call, Candidates, Method, Nat, Probe, Transaction,
+};
 use pilot_proto::registry::{
     Answer, Beacon, GrantAck, GrantAcks, Grants, NodeRecord, Push, PutGrant, Refusal, RefusalCode,
     Register, Registered, Request, View,
@@ -357,4 +360,57 @@ pub(crate) fn result_bodies() -> Vec<(&'static str, ResultBody)> {
         ("empty", ResultBody::default()),
         ("full", ResultBody { data, is_json: true, reason: Text::clipped("why"), files: files() }),
     ]
+}
+
+pub(crate) fn probes() -> Vec<(&'static str, Probe)> {
+    let tx = Transaction([0xab; 12]);
+    let observed = "198.51.100.2:40000".parse().unwrap();
+    let nat = Nat {
+        mapping: Behaviour::EndpointIndependent,
+        filtering: Behaviour::AddressAndPortDependent,
+    };
+    let call = Call {
+        seq: 300,
+        answer: false,
+        method: Method::Together,
+        start_in_ms: 40,
+        nat,
+        mapped: Some(observed),
+        candidates: Candidates::new([observed, "[2001:db8::1]:4000".parse().unwrap()]),
+        beacons: BeaconTimes::new([BeaconTime { key_prefix: [7; 8], rtt_ms: 12 }]),
+    };
+    let bare = Call {
+        answer: true,
+        method: Method::Birthday,
+        nat: Nat::BLOCKED,
+        mapped: None,
+        candidates: Candidates::default(),
+        beacons: BeaconTimes::default(),
+        ..call.clone()
+    };
+    let mut probes = vec![
+        ("ping", Probe::Ping { tx }),
+        ("pong", Probe::Pong { tx, observed }),
+        ("call", Probe::Call(call.clone())),
+        ("answer", Probe::Call(bare)),
+    ];
+    let methods = [
+        ("caller first", Method::CallerFirst),
+        ("answerer first", Method::AnswererFirst),
+        ("birthday", Method::Birthday),
+    ];
+    for (name, method) in methods {
+        probes.push((name, Probe::Call(Call { method, ..call.clone() })));
+    }
+    let behaviours = [
+        ("unknown nat", Behaviour::Unknown),
+        ("no nat", Behaviour::None),
+        ("by address", Behaviour::AddressDependent),
+        ("blocked", Behaviour::Blocked),
+    ];
+    for (name, mapping) in behaviours {
+        let nat = Nat { mapping, filtering: mapping };
+        probes.push((name, Probe::Call(Call { nat, ..call.clone() })));
+    }
+    probes
 }

@@ -3,6 +3,7 @@
 use core::fmt::Debug;
 
 use pilot_proto::frame::{self, FrameError, PREFIX};
+use pilot_proto::probe::Probe;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -51,4 +52,14 @@ where
         format!("{kind} {name}: {}\n", data_encoding::HEXLOWER.encode(bytes))
     };
     samples.into_iter().map(line).collect()
+}
+
+#[test]
+fn every_probe_has_its_bytes_and_goes_there_and_back() {
+    for (name, probe) in samples::probes() {
+        let bytes = probe.encode().unwrap();
+        assert_eq!(Probe::decode(&bytes).as_ref(), Ok(&probe), "{name}");
+    }
+
+    insta::assert_snapshot!(lines("probe", samples::probes()));
 }

@@ -1,0 +1,28 @@
+//! The way between two nodes: what stands between them, and what gets through it.
+//!
+//! Pure machines with four doors each: `handle_*(input, now)`,
+//! `handle_timeout(now)`, `next_deadline()`, `poll_output()`. After every input
+//! the shell drains the outputs and executes them in order.
+//!
+//! * [`Paths`]: one for every trusted peer. Candidates, probes, punching, the
+//!   choice of the path.
+//! * [`Discovery`]: one for this node. What kind of NAT it is behind.
+//! * [`Lifetime`]: one for this node. How long that NAT remembers.
+
+mod chosen;
+mod discovery;
+mod lifetime;
+mod local;
+mod output;
+mod paths;
+mod stun;
+mod via;
+
+pub use chosen::{Chosen, Reason};
+pub use discovery::{Discovery, MAX_MAPPED, StunServer};
+pub use lifetime::Lifetime;
+pub use local::{Beacon, Local, OpenRequest, Opened, Traffic};
+pub use output::{Output, Purpose};
+pub use paths::{MAX_BIRTHDAY_SOCKETS, Paths};
+pub use stun::{AskId, Change, Finding, Heard, StunAsk, StunHeard, StunOutput};
+pub use via::{BeaconId, LocalId, Via};
