@@ -5,16 +5,15 @@
 //! x1xxxxxx     (RFC 9000 §17: the fixed bit)     QUIC
 //! 00xxxxxx     2112a442 at 4..8, 20 bytes        STUN (RFC 8489 §5)
 //! a9           70 6c 74                          ours ([`MARK`])
+//! a9           70 6c 72, 12 bytes of an id       relayed ([`RELAY_MARK`])
 //! ```
 //!
-//! The three cannot be mistaken for each other; the rest is garbage. QUIC
+//! The four cannot be mistaken for each other; the rest is garbage. QUIC
 //! endpoints here never clear the fixed bit (no RFC 9287 greasing). Pure; the
 //! socket drives it with every received batch.
 
-/// How packets of ours that are no QUIC begin.
-///
-/// The two high bits are `10`: QUIC has bit `0x40` set, STUN has neither.
-pub const MARK: [u8; 4] = [0xa9, b'p', b'l', b't'];
+pub use pilot_proto::beacon::MARK;
+use pilot_proto::beacon::{RELAY_HEADER, RELAY_MARK, RelayId, split_relayed};
 
 /// The largest datagram this node takes, in bytes: Ethernet's 1,500 without
 /// the headers of IPv4 and UDP. Told to peers in the handshake; what is
@@ -34,6 +33,8 @@ pub enum Kind {
     Stun,
     /// Begins with [`MARK`].
     Ours,
+    /// Begins with [`RELAY_MARK`].
+    Relayed,
     /// None of these; dropped and counted.
     Garbage,
 }
@@ -54,45 +55,110 @@ pub fn classify(datagram: &[u8]) -> Kind {
             Kind::Stun
         }
         [a, b, c, d, ..] if [*a, *b, *c, *d] == MARK => Kind::Ours,
+        [a, b, c, d, ..] if [*a, *b, *c, *d] == RELAY_MARK => Kind::Relayed,
         [] | [..] => Kind::Garbage,
     }
 }
 
-/// Moves the QUIC datagrams of a received batch together, gives the others to
-/// `aside`, and returns how many bytes are left.
+/// From whom a QUIC datagram in a batch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// Whoever sent the batch.
+    Direct,
+    /// The node with this id, through the relay that sent the batch.
+    Relayed(RelayId),
+}
+
+/// What of a batch does not stay in it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Aside<'a> {
+    /// STUN, or ours, from whoever sent the batch.
+    Datagram(Kind, &'a [u8]),
+    /// Ours, within a relayed packet.
+    Relayed(RelayId, &'a [u8]),
+    /// QUIC of another sender than what stays.
+    Quic(Sender, &'a [u8]),
+    /// None of these.
+    Garbage(&'a [u8]),
+}
+
+/// What stays in a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// Bytes, from the start.
+    pub(crate) len: usize,
+    /// Of each datagram, the last possibly shorter.
+    pub(crate) stride: usize,
+    /// Whose they are.
+    pub(crate) sender: Sender,
+}
+
+/// Moves the QUIC datagrams of one sender together, without the headers of a
+/// relay, and gives the others to `aside`.
 ///
 /// The batch holds datagrams of `stride` bytes, the last one possibly shorter
-/// (GRO); that stays true of what is left. A batch of nothing but QUIC is not
-/// touched.
-pub(crate) fn keep_quic(
-    batch: &mut [u8],
-    stride: usize,
-    mut aside: impl FnMut(Kind, &[u8]),
-) -> usize {
+/// (GRO); that stays true of what is kept. A batch of nothing but plain QUIC is
+/// not touched.
+pub(crate) fn keep_quic(batch: &mut [u8], stride: usize, mut aside: impl FnMut(Aside<'_>)) -> Kept {
     let stride = stride.max(1);
     if batch.chunks(stride).all(|datagram| classify(datagram) == Kind::Quic) {
-        return batch.len();
+        return Kept { len: batch.len(), stride, sender: Sender::Direct };
     }
-    let (mut kept, mut start) = (0, 0);
+    let (mut len, mut start) = (0, 0);
+    let mut kept: Option<Sender> = None;
     while start < batch.len() {
         let end = start.saturating_add(stride).min(batch.len());
         let datagram = batch.get(start..end).unwrap_or_default();
-        match classify(datagram) {
-            Kind::Quic => {
-                batch.copy_within(start..end, kept);
-                kept += end - start;
+        let quic = match part(datagram) {
+            Part::Quic(sender, header) if *kept.get_or_insert(sender) == sender => Some(header),
+            Part::Quic(sender, header) => {
+                aside(Aside::Quic(sender, datagram.get(header..).unwrap_or_default()));
+                None
             }
-            kind @ (Kind::Stun | Kind::Ours | Kind::Garbage) => aside(kind, datagram),
+            Part::Aside(found) => {
+                aside(found);
+                None
+            }
+        };
+        if let Some(header) = quic {
+            batch.copy_within(start + header..end, len);
+            len += end - start - header;
         }
         start = end;
     }
-    kept
+    let sender = kept.unwrap_or(Sender::Direct);
+    let header = if sender == Sender::Direct { 0 } else { RELAY_HEADER };
+    Kept { len, stride: stride.saturating_sub(header).max(1), sender }
+}
+
+enum Part<'a> {
+    /// With so many bytes before it.
+    Quic(Sender, usize),
+    Aside(Aside<'a>),
+}
+
+fn part(datagram: &[u8]) -> Part<'_> {
+    match classify(datagram) {
+        Kind::Quic => Part::Quic(Sender::Direct, 0),
+        kind @ (Kind::Stun | Kind::Ours) => Part::Aside(Aside::Datagram(kind, datagram)),
+        Kind::Relayed => match split_relayed(datagram) {
+            Some((id, inner)) => match classify(inner) {
+                Kind::Quic => Part::Quic(Sender::Relayed(id), RELAY_HEADER),
+                Kind::Ours => Part::Aside(Aside::Relayed(id, inner)),
+                Kind::Stun | Kind::Relayed | Kind::Garbage => Part::Aside(Aside::Garbage(datagram)),
+            },
+            None => Part::Aside(Aside::Garbage(datagram)),
+        },
+        Kind::Garbage => Part::Aside(Aside::Garbage(datagram)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
+
+    use pilot_proto::beacon::relay_header;
 
     use super::*;
 
@@ -110,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_first_bytes_tell_the_kind() {
-        let table: [(Vec<u8>, Kind); 17] = [
+        let table: [(Vec<u8>, Kind); 18] = [
             (vec![], Kind::Garbage),
             (vec![0x40], Kind::Quic),
             (vec![0x7f; 30], Kind::Quic),
@@ -127,6 +193,7 @@ mod tests {
             (stun(0x80, 20), Kind::Garbage),
             (stun(0x40, 20), Kind::Quic),
             (MARK.to_vec(), Kind::Ours),
+            (RELAY_MARK.to_vec(), Kind::Relayed),
             (MARK[..3].to_vec(), Kind::Garbage),
         ];
 
@@ -139,9 +206,9 @@ mod tests {
     fn a_batch_of_nothing_but_quic_is_left_alone() {
         let mut batch = vec![0x40; 1200 * 3 + 7];
 
-        let kept = keep_quic(&mut batch, 1200, |kind, _| panic!("{kind:?} taken out"));
+        let kept = keep_quic(&mut batch, 1200, |aside| panic!("{aside:?} taken out"));
 
-        assert_eq!(kept, batch.len());
+        assert_eq!(kept, Kept { len: batch.len(), stride: 1200, sender: Sender::Direct });
     }
 
     #[test]
@@ -151,13 +218,61 @@ mod tests {
             [quic(1, 20), stun(0, 20), quic(2, 20), vec![0; 20], marked(20), quic(3, 8)].concat();
         let mut aside = Vec::new();
 
-        let kept = keep_quic(&mut batch, 20, |kind, bytes| aside.push((kind, bytes.to_vec())));
+        let kept = keep_quic(&mut batch, 20, |found| aside.push(owned(found)));
 
-        assert_eq!(batch[..kept], [quic(1, 20), quic(2, 20), quic(3, 8)].concat());
+        let quics = [quic(1, 20), quic(2, 20), quic(3, 8)].concat();
+        assert_eq!(batch[..kept.len], quics);
+        assert_eq!((kept.stride, kept.sender), (20, Sender::Direct));
         assert_eq!(
             aside,
-            [(Kind::Stun, stun(0, 20)), (Kind::Garbage, vec![0; 20]), (Kind::Ours, marked(20))]
+            [
+                (Kind::Stun, None, stun(0, 20)),
+                (Kind::Garbage, None, vec![0; 20]),
+                (Kind::Ours, None, marked(20)),
+            ]
         );
+    }
+
+    #[test]
+    fn a_relayed_batch_loses_its_headers_and_keeps_its_shape() {
+        let of = |id: u8, inner: &[u8]| {
+            [&relay_header(RelayId::from_bytes([id; 12]))[..], inner].concat()
+        };
+        let mut batch = [
+            of(1, &[0x41; 30]),
+            of(1, &marked(30)),
+            of(2, &[0x42; 30]),
+            of(1, &stun(0, 30)),
+            vec![0x43; 46],
+            of(1, &[0x44; 7]),
+        ]
+        .concat();
+        let mut aside = Vec::new();
+
+        let kept = keep_quic(&mut batch, 46, |found| aside.push(owned(found)));
+
+        let (one, two) = (RelayId::from_bytes([1; 12]), RelayId::from_bytes([2; 12]));
+        assert_eq!(kept, Kept { len: 37, stride: 30, sender: Sender::Relayed(one) });
+        assert_eq!(batch[..37], [vec![0x41; 30], vec![0x44; 7]].concat());
+        assert_eq!(
+            aside,
+            [
+                (Kind::Ours, Some(one), marked(30)),
+                (Kind::Quic, Some(two), vec![0x42; 30]),
+                (Kind::Garbage, None, of(1, &stun(0, 30))),
+                (Kind::Quic, None, vec![0x43; 46]),
+            ]
+        );
+    }
+
+    fn owned(aside: Aside<'_>) -> (Kind, Option<RelayId>, Vec<u8>) {
+        match aside {
+            Aside::Datagram(kind, bytes) => (kind, None, bytes.to_vec()),
+            Aside::Relayed(id, bytes) => (Kind::Ours, Some(id), bytes.to_vec()),
+            Aside::Quic(Sender::Direct, bytes) => (Kind::Quic, None, bytes.to_vec()),
+            Aside::Quic(Sender::Relayed(id), bytes) => (Kind::Quic, Some(id), bytes.to_vec()),
+            Aside::Garbage(bytes) => (Kind::Garbage, None, bytes.to_vec()),
+        }
     }
 
     fn datagram(len: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -186,15 +301,13 @@ mod tests {
             let mut batch = datagrams.concat();
             let mut aside = Vec::new();
 
-            let kept = keep_quic(&mut batch, stride, |kind, bytes| {
-                aside.push((kind, bytes.to_vec()));
-            });
+            let kept = keep_quic(&mut batch, stride, |found| aside.push(owned(found)));
 
             let (quic, others): (Vec<_>, Vec<_>) =
                 datagrams.into_iter().partition(|datagram| classify(datagram) == Kind::Quic);
-            prop_assert_eq!(&batch[..kept], quic.concat());
+            prop_assert_eq!(&batch[..kept.len], quic.concat());
             let others: Vec<_> =
-                others.into_iter().map(|datagram| (classify(&datagram), datagram)).collect();
+                others.into_iter().map(|bytes| (classify(&bytes), None, bytes)).collect();
             prop_assert_eq!(aside, others);
         }
 
@@ -206,9 +319,9 @@ mod tests {
             let len = batch.len();
             let mut aside = 0;
 
-            let kept = keep_quic(&mut batch, stride, |_, bytes| aside += bytes.len());
+            let kept = keep_quic(&mut batch, stride, |found| aside += owned(found).2.len());
 
-            prop_assert_eq!(kept + aside, len);
+            prop_assert!(kept.len + aside <= len && kept.stride > 0);
         }
     }
 }

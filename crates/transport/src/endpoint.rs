@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pilot_identity::{NodeId, NodeKey};
+use pilot_paths::LocalId;
 use quinn::{ClientConfig, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
 use tokio::sync::Semaphore;
 
@@ -164,7 +165,7 @@ impl Endpoint {
     ///
     /// [`SendDatagramError`]; that it was sent does not mean that it arrives.
     pub fn send_datagram(&self, to: SocketAddr, contents: &[u8]) -> Result<(), SendDatagramError> {
-        self.0.socket.send_datagram(to, contents)
+        self.0.socket.send_datagram(LocalId::MAIN, to, contents)
     }
 
     /// What went through the socket so far.

@@ -37,7 +37,8 @@ pub use framed::{Budget, Framed, FramedError, Share, next_frame, next_frame_with
 pub use incoming::{AcceptError, Incoming};
 pub use knocks::{Knock, Knocks};
 pub use limits::{Limiter, source};
+pub use pilot_paths::LocalId;
 pub use quinn::{RecvStream, SendStream};
 pub use settings::{KeyExchange, Settings};
-pub use socket::{Datagram, Datagrams, SendDatagramError, SocketStats};
+pub use socket::{CarrierId, Datagram, Datagrams, Origin, Place, SendDatagramError, SocketStats};
 pub use tls::TlsError;

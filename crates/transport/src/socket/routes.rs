@@ -1,0 +1,405 @@
+//! Which real way stands behind a peer's synthetic address.
+//!
+//! Towards QUIC a trusted peer is one unique-local IPv6 address (RFC 4193)
+//! made from its key, and so is a carrier. What is sent there goes the way
+//! chosen at that moment; what comes from a known source is shown as coming
+//! from there. A source is known when it sent a probe that only the peer could
+//! seal; QUIC proves everything again, so a wrong entry costs packets, no trust.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use pilot_identity::NodeId;
+use pilot_paths::LocalId;
+use pilot_proto::beacon::RelayId;
+use tokio::sync::Notify;
+
+/// First bytes of the addresses made here.
+const PEER: [u8; 2] = [0xfd, b'p'];
+const CARRIER: [u8; 2] = [0xfd, b'c'];
+
+/// The port of all of them.
+const PORT: u16 = 1;
+
+/// Sources remembered for one peer; the oldest is forgotten beyond. A peer has
+/// a few candidates, and one more with each change of its network.
+const MAX_SOURCES: usize = 32;
+
+/// A TLS connection that carries datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CarrierId(pub u64);
+
+impl CarrierId {
+    /// What QUIC takes for its address.
+    pub(crate) fn synthetic(self) -> SocketAddr {
+        let mut octets = [0; 16];
+        let [zero, one, .., _] = &mut octets;
+        [*zero, *one] = CARRIER;
+        if let Some(end) = octets.last_chunk_mut::<8>() {
+            *end = self.0.to_be_bytes();
+        }
+        SocketAddr::new(Ipv6Addr::from(octets).into(), PORT)
+    }
+
+    fn of(ip: Ipv6Addr) -> Option<Self> {
+        let octets = ip.octets();
+        if !octets.starts_with(&CARRIER) {
+            return None;
+        }
+        octets.last_chunk::<8>().map(|end| Self(u64::from_be_bytes(*end)))
+    }
+}
+
+/// Where a beacon is spoken with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// At this address, over the main socket.
+    Udp(SocketAddr),
+    /// Over a carrier.
+    Carrier(CarrierId),
+}
+
+/// The way to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// From one of this node's sockets to the peer's.
+    Direct { local: LocalId, remote: SocketAddr },
+    /// Through the relay of the beacon there.
+    Relayed { place: Place },
+}
+
+/// A peer as the socket sees it.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) peer: NodeId,
+    pub(crate) relay_id: RelayId,
+    /// What QUIC takes for its address.
+    pub(crate) synthetic: SocketAddr,
+    way: RwLock<Option<Way>>,
+    /// Datagrams sent, and heard on the way in use.
+    sent: AtomicU64,
+    heard: AtomicU64,
+    /// The first datagram sent in a quiet time stirs whoever watches.
+    quiet: AtomicBool,
+}
+
+/// What a destination of QUIC's is.
+#[derive(Debug)]
+pub(crate) enum Destination {
+    Real(SocketAddr),
+    Peer(Arc<Route>),
+    Carrier(CarrierId),
+    /// A peer or carrier that is gone.
+    Nobody,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    tables: RwLock<Tables>,
+    /// A quiet route was used.
+    pub(crate) stirred: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    by_synthetic: HashMap<Ipv6Addr, Arc<Route>>,
+    by_source: HashMap<SocketAddr, Arc<Route>>,
+    by_relay: HashMap<RelayId, Arc<Route>>,
+    sources: HashMap<NodeId, VecDeque<SocketAddr>>,
+    relays: HashSet<Place>,
+}
+
+/// What QUIC takes for the address of `peer`.
+pub(crate) fn synthetic(peer: &NodeId) -> SocketAddr {
+    let mut octets = [0; 16];
+    let mut hasher = blake3::Hasher::new_derive_key("pilot/1 synthetic address");
+    hasher.update(peer.as_bytes()).finalize_xof().fill(&mut octets);
+    if let Some(start) = octets.first_chunk_mut::<2>() {
+        *start = PEER;
+    }
+    SocketAddr::new(Ipv6Addr::from(octets).into(), PORT)
+}
+
+fn synthetic_ip(addr: SocketAddr) -> Option<Ipv6Addr> {
+    match addr {
+        SocketAddr::V6(addr) if addr.port() == PORT => {
+            let octets = addr.ip().octets();
+            (octets.starts_with(&PEER) || octets.starts_with(&CARRIER)).then_some(*addr.ip())
+        }
+        SocketAddr::V4(_) | SocketAddr::V6(_) => None,
+    }
+}
+
+/// Whether `addr` stands for a peer or a carrier, and is no place on a network.
+pub(crate) fn is_synthetic(addr: SocketAddr) -> bool {
+    synthetic_ip(addr).is_some()
+}
+
+impl Route {
+    pub(crate) fn way(&self) -> Option<Way> {
+        *self.way.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_way(&self, way: Option<Way>) {
+        *self.way.write().unwrap_or_else(PoisonError::into_inner) = way;
+    }
+
+    /// Counts what was sent; true if nothing had been for a while.
+    pub(crate) fn count_sent(&self, datagrams: usize) -> bool {
+        self.sent.fetch_add(u64::try_from(datagrams).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.quiet.load(Ordering::Relaxed) && self.quiet.swap(false, Ordering::Relaxed)
+    }
+
+    fn count_heard(&self, datagrams: usize) {
+        self.heard.fetch_add(u64::try_from(datagrams).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Datagrams of QUIC sent so far, and heard on the way in use.
+    pub(crate) fn traffic(&self) -> (u64, u64) {
+        (self.sent.load(Ordering::Relaxed), self.heard.load(Ordering::Relaxed))
+    }
+
+    /// From now on the next datagram sent stirs whoever watches.
+    pub(crate) fn rest(&self) {
+        self.quiet.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Routes {
+    fn read(&self) -> RwLockReadGuard<'_, Tables> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Tables> {
+        self.tables.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The route of `peer`, made when it is first asked for. The caller bounds
+    /// how many there are.
+    pub(crate) fn admit(&self, peer: NodeId) -> Arc<Route> {
+        let mut tables = self.write();
+        let relay_id = RelayId::of(&peer);
+        let fresh = || {
+            Arc::new(Route {
+                peer,
+                relay_id,
+                synthetic: synthetic(&peer),
+                way: RwLock::new(None),
+                sent: AtomicU64::new(0),
+                heard: AtomicU64::new(0),
+                quiet: AtomicBool::new(true),
+            })
+        };
+        let route = Arc::clone(tables.by_relay.entry(relay_id).or_insert_with(fresh));
+        if let Some(ip) = synthetic_ip(synthetic(&peer)) {
+            tables.by_synthetic.insert(ip, Arc::clone(&route));
+        }
+        route
+    }
+
+    /// Forgets `peer`; what is still sent to it is dropped.
+    pub(crate) fn dismiss(&self, peer: &NodeId) {
+        let mut tables = self.write();
+        tables.by_relay.remove(&RelayId::of(peer));
+        if let Some(ip) = synthetic_ip(synthetic(peer)) {
+            tables.by_synthetic.remove(&ip);
+        }
+        for source in tables.sources.remove(peer).unwrap_or_default() {
+            tables.by_source.remove(&source);
+        }
+    }
+
+    /// `peer` was heard from `source`: what QUIC gets from there is its.
+    pub(crate) fn learn_source(&self, peer: &NodeId, source: SocketAddr) {
+        let mut tables = self.write();
+        let Some(route) = tables.by_relay.get(&RelayId::of(peer)).cloned() else { return };
+        let before = tables.by_source.insert(source, route);
+        if before.as_ref().is_some_and(|before| before.peer == *peer) {
+            return;
+        }
+        if let Some(other) = before
+            && let Some(sources) = tables.sources.get_mut(&other.peer)
+        {
+            sources.retain(|kept| *kept != source);
+        }
+        let sources = tables.sources.entry(*peer).or_default();
+        sources.push_back(source);
+        let oldest = (sources.len() > MAX_SOURCES).then(|| sources.pop_front()).flatten();
+        if let Some(oldest) = oldest {
+            tables.by_source.remove(&oldest);
+        }
+    }
+
+    /// Whether `source` is one of `peer`'s.
+    pub(crate) fn is_source(&self, peer: &NodeId, source: SocketAddr) -> bool {
+        self.read().by_source.get(&source).is_some_and(|route| route.peer == *peer)
+    }
+
+    /// Takes relayed packets from `place` from now on, or no more.
+    pub(crate) fn set_relay(&self, place: Place, is_relay: bool) {
+        let mut tables = self.write();
+        if is_relay {
+            tables.relays.insert(place);
+        } else {
+            tables.relays.remove(&place);
+        }
+    }
+
+    /// The peer behind the id in a relayed packet from `place`, if this node
+    /// is bound there and knows the peer.
+    pub(crate) fn relayed(&self, place: Place, id: &RelayId) -> Option<Arc<Route>> {
+        let tables = self.read();
+        tables.relays.contains(&place).then(|| tables.by_relay.get(id).cloned()).flatten()
+    }
+
+    /// What QUIC is to take for the source of `datagrams` from `from`.
+    pub(crate) fn source(&self, local: LocalId, from: SocketAddr, datagrams: usize) -> SocketAddr {
+        let Some(route) = self.read().by_source.get(&from).cloned() else { return from };
+        if route.way() == Some(Way::Direct { local, remote: from }) {
+            route.count_heard(datagrams);
+        }
+        route.synthetic
+    }
+
+    /// The same for a relayed batch.
+    pub(crate) fn relayed_source(
+        &self,
+        place: Place,
+        id: &RelayId,
+        datagrams: usize,
+    ) -> Option<SocketAddr> {
+        let route = self.relayed(place, id)?;
+        if route.way() == Some(Way::Relayed { place }) {
+            route.count_heard(datagrams);
+        }
+        Some(route.synthetic)
+    }
+
+    pub(crate) fn destination(&self, to: SocketAddr) -> Destination {
+        let Some(ip) = synthetic_ip(to) else { return Destination::Real(to) };
+        if let Some(carrier) = CarrierId::of(ip) {
+            return Destination::Carrier(carrier);
+        }
+        match self.read().by_synthetic.get(&ip) {
+            Some(route) => Destination::Peer(Arc::clone(route)),
+            None => Destination::Nobody,
+        }
+    }
+
+    /// The peer whose synthetic address this is.
+    pub(crate) fn peer_at(&self, addr: SocketAddr) -> Option<Arc<Route>> {
+        match self.destination(addr) {
+            Destination::Peer(route) => Some(route),
+            Destination::Real(_) | Destination::Carrier(_) | Destination::Nobody => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pilot_identity::NodeKey;
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    fn id(seed: u8) -> NodeId {
+        NodeKey::from_seed(&Zeroizing::new([seed; 32])).id()
+    }
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_peer_is_reached_at_one_address_of_its_own_and_seen_as_coming_from_there() {
+        let routes = Routes::default();
+        let route = routes.admit(id(1));
+        let (home, source) = (synthetic(&id(1)), addr("192.0.2.1:7"));
+
+        routes.learn_source(&id(1), source);
+
+        assert!(is_synthetic(home) && !is_synthetic(source) && home != synthetic(&id(2)));
+        assert_eq!(routes.source(LocalId::MAIN, source, 1), home);
+        assert_eq!(routes.source(LocalId::MAIN, addr("192.0.2.1:8"), 1), addr("192.0.2.1:8"));
+        assert!(
+            matches!(routes.destination(home), Destination::Peer(found) if found.peer == id(1))
+        );
+        assert!(matches!(routes.destination(synthetic(&id(2))), Destination::Nobody));
+        assert_eq!(route.traffic(), (0, 0), "it came by no way in use");
+        route.set_way(Some(Way::Direct { local: LocalId::MAIN, remote: source }));
+        routes.source(LocalId::MAIN, source, 3);
+        assert_eq!(route.traffic(), (0, 3));
+    }
+
+    #[test]
+    fn a_dismissed_peer_is_nobody_and_its_sources_are_strangers() {
+        let routes = Routes::default();
+        let source = addr("192.0.2.1:7");
+        routes.admit(id(1));
+        routes.learn_source(&id(1), source);
+
+        routes.dismiss(&id(1));
+
+        assert_eq!(routes.source(LocalId::MAIN, source, 1), source);
+        assert!(matches!(routes.destination(synthetic(&id(1))), Destination::Nobody));
+        routes.learn_source(&id(1), source);
+        assert!(!routes.is_source(&id(1), source), "a stranger's source is not kept");
+    }
+
+    #[test]
+    fn a_source_has_one_peer_and_a_peer_few_sources() {
+        let routes = Routes::default();
+        let source = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        routes.admit(id(1));
+        routes.admit(id(2));
+        routes.learn_source(&id(2), source(1));
+
+        for port in 1..=100 {
+            routes.learn_source(&id(1), source(port));
+        }
+
+        assert!(!routes.is_source(&id(2), source(1)));
+        let kept = (1..=100).filter(|port| routes.is_source(&id(1), source(*port))).count();
+        assert_eq!(kept, MAX_SOURCES);
+        assert!(routes.is_source(&id(1), source(100)));
+    }
+
+    #[test]
+    fn relayed_packets_are_taken_from_beacons_only() {
+        let routes = Routes::default();
+        let (relay, other) = (Place::Udp(addr("192.0.2.9:9001")), Place::Carrier(CarrierId(1)));
+        routes.admit(id(1));
+        routes.set_relay(relay, true);
+
+        let taken = |place, of: u8| routes.relayed(place, &RelayId::of(&id(of))).is_some();
+
+        assert!(taken(relay, 1) && !taken(relay, 2) && !taken(other, 1));
+        routes.set_relay(relay, false);
+        assert!(!taken(relay, 1));
+    }
+
+    #[test]
+    fn the_first_datagram_after_a_rest_is_told() {
+        let routes = Routes::default();
+        let route = routes.admit(id(1));
+
+        assert!(route.count_sent(1));
+        assert!(!route.count_sent(1));
+        route.rest();
+        assert!(route.count_sent(1));
+        assert_eq!(route.traffic().0, 3);
+    }
+
+    #[test]
+    fn a_carrier_is_found_by_its_address() {
+        let carrier = CarrierId(0x0102_0304_0506_0708);
+
+        assert!(is_synthetic(carrier.synthetic()));
+        assert!(matches!(
+            Routes::default().destination(carrier.synthetic()),
+            Destination::Carrier(found) if found == carrier
+        ));
+    }
+}
