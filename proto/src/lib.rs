@@ -19,6 +19,7 @@ pub mod close;
 pub mod control;
 mod endpoints;
 mod file_name;
+pub mod envelope;
 pub mod frame;
 mod list;
 mod name;

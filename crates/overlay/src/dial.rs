@@ -3,18 +3,20 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use pilot_identity::NodeId;
 use pilot_proto::control::{ControlAnswer, ControlRequest, Hello};
 use pilot_proto::frame::MAX_SMALL_FRAME;
 use pilot_proto::registry::{Answer, Request, View};
 use pilot_proto::{MINOR_VERSION, PeerRef, Service, close};
-use pilot_transport::{Alpn, CloseReason, ConnectError, Connection, Expect, Priority};
+use pilot_transport::{Alpn, CloseReason, ConnectError, Connection, Expect, PathReport, Priority};
 use pilot_transport::{Framed, FramedError};
 use tokio::time::timeout;
 
 use crate::backoff::{Backoff, chance};
+use crate::book::Card;
 use crate::host::LinkEvent;
 use crate::overlay::Inner;
 use crate::peer::Peer;
@@ -137,32 +139,46 @@ impl Inner {
         greeted
     }
 
-    /// Dials again and again, also with each new card, until somebody answers
-    /// in whatever way or there is a session.
+    /// Dials again and again until somebody answers in whatever way or there
+    /// is a session: by the best path to the peer, and, while none is found,
+    /// at the endpoints on its card. Whoever answers there says more than
+    /// silence: another key, or that it does not trust this node.
     async fn reach(&self, id: NodeId, peer: &Peer) -> Result<Reached, DialError> {
         let mut news = peer.news();
-        let mut dials = FuturesUnordered::new();
+        let mut dials: FuturesUnordered<BoxFuture<'_, _>> = FuturesUnordered::new();
+        let mut is_first = true;
         loop {
             news.mark_unchanged();
             if let Some(session) = peer.session() {
                 return Ok(Reached::Session(session));
             }
             let card = peer.card();
-            if card.endpoints.as_slice().is_empty() {
-                return Err(DialError::NoEndpoint);
-            }
             if dials.len() < MAX_DIALS {
-                dials.push(async move {
-                    let expect = Expect::Key(id);
-                    self.endpoint.connect_any(expect, card.endpoints.as_slice(), Alpn::Peer).await
-                });
+                dials.push(self.endpoint.connect_peer(id, Alpn::Peer).boxed());
+                let has_path = self.reach_of(&id).is_some_and(|path| path.way.is_some());
+                if !is_first && !has_path && !card.endpoints.as_slice().is_empty() {
+                    dials.push(self.dial_card(id, card).boxed());
+                }
+                is_first = false;
             }
             tokio::select! {
-                Some(answered) = dials.next() => return Ok(Reached::Connection(answered?)),
+                Some(answered) = dials.next() => match answered {
+                    Err(ConnectError::Unreachable) if !dials.is_empty() => {}
+                    answered => return Ok(Reached::Connection(answered?)),
+                },
                 _ = news.changed() => {}
                 () = tokio::time::sleep(DIAL_ANEW) => {}
             }
         }
+    }
+
+    fn reach_of(&self, id: &NodeId) -> Option<PathReport> {
+        self.endpoint.reach().path(id)
+    }
+
+    async fn dial_card(&self, id: NodeId, card: Card) -> Result<Connection, ConnectError> {
+        let endpoints = card.endpoints.as_slice();
+        self.endpoint.connect_any(Expect::Key(id), endpoints, Alpn::Peer).await
     }
 
     /// Asks the rendezvous where a peer is: trust may be so new that it has

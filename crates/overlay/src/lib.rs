@@ -26,6 +26,7 @@ pub use book::Card;
 pub use dial::DialError;
 pub use host::{BoxFuture, Host, LinkEvent, RegistryEvent};
 pub use overlay::{Overlay, Setup};
+pub use pilot_transport::{HostPort, HostPortError};
 pub use registry::{RegistryClient, RegistryError, RegistryStatus};
-pub use registry_addr::{HostPort, HostPortError, RegistryAddr, RegistryAddrError};
+pub use registry_addr::{RegistryAddr, RegistryAddrError};
 pub use session::{PeerStream, Session};

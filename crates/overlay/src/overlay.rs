@@ -11,7 +11,7 @@ use pilot_proto::frame::MAX_SMALL_FRAME;
 use pilot_proto::registry::Register;
 use pilot_proto::trust::{TrustAnswer, TrustOffer};
 use pilot_proto::{BootId, Service, close};
-use pilot_transport::{Alpn, Endpoint, Expect, Priority};
+use pilot_transport::{Alpn, Endpoint, Expect, Priority, Reach};
 use pilot_transport::{Framed, FramedError};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -97,6 +97,7 @@ impl Overlay {
             peers: Mutex::new(peers.collect()),
         });
         inner.tasks.spawn(Arc::clone(&inner).accept_all());
+        inner.tasks.spawn(Arc::clone(&inner).find_paths());
         if let Some(registry) = registry {
             inner.tasks.spawn(registry.run(Arc::clone(&inner)));
         }
@@ -149,6 +150,27 @@ impl Overlay {
     #[must_use]
     pub fn card(&self, peer: &NodeId) -> Option<Card> {
         self.inner.known(peer).map(|peer| peer.card())
+    }
+
+    /// `peer` is trusted from now on: it can find paths to this node, and this
+    /// node to it. To be called again for every trusted peer after each start.
+    pub fn admit(&self, peer: NodeId) {
+        self.inner.endpoint.reach().admit(peer);
+        if let Some(peer_state) = self.inner.known(&peer) {
+            let card = peer_state.card();
+            self.inner.endpoint.reach().learn(&peer, card.endpoints.as_slice());
+        }
+    }
+
+    /// `peer` is no longer trusted: nothing is sent to it and nothing answered.
+    pub fn dismiss(&self, peer: &NodeId) {
+        self.inner.endpoint.reach().dismiss(peer);
+    }
+
+    /// The paths to peers, and what is known of this node's network.
+    #[must_use]
+    pub fn reach(&self) -> &Reach {
+        self.inner.endpoint.reach()
     }
 
     /// Takes a newer card of `peer`; a session with an older run of it ends.
@@ -244,7 +266,16 @@ impl Inner {
         self.peers().get(id).cloned()
     }
 
+    /// Keeps the paths to peers until the node stops.
+    async fn find_paths(self: Arc<Self>) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.endpoint.reach().drive() => {}
+        }
+    }
+
     pub(crate) fn learn(&self, id: NodeId, card: Card) {
+        self.endpoint.reach().learn(&id, card.endpoints.as_slice());
         if let Some(dead) = self.peer(id).update(card) {
             dead.connection().close(close::REPLACED, "the peer restarted");
             self.host.link(id, crate::host::LinkEvent::Down);

@@ -34,7 +34,12 @@ impl Inner {
         let inner = Arc::clone(self);
         let served = session.clone();
         self.tasks.spawn(async move { inner.serve_session(served).await });
-        if !session.dialled_here() && peer.found_at(session.connection().remote_addr()) {
+        let connection = session.connection();
+        if !session.dialled_here()
+            && connection.is_at_udp_address()
+            && peer.found_at(connection.remote_addr())
+        {
+            self.endpoint.reach().learn(&id, peer.card().endpoints.as_slice());
             self.host.link(id, LinkEvent::Found);
         }
         match peer.install(session, &self.me) {

@@ -1,6 +1,7 @@
 //! An encrypted connection to one peer whose key is proved.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pilot_identity::NodeId;
@@ -9,7 +10,8 @@ use quinn::{ConnectionError, RecvStream, SendStream, VarInt};
 use rustls_pki_types::CertificateDer;
 
 use crate::alpn::Alpn;
-use crate::socket::canonical;
+use crate::reach::{Reach, Want};
+use crate::socket::is_synthetic;
 use crate::tls::node_of_spki;
 
 /// Bytes of a peer's reason that are kept.
@@ -120,16 +122,21 @@ pub struct Connection {
     inner: quinn::Connection,
     peer: NodeId,
     alpn: Alpn,
+    reach: Reach,
+    /// While it lives, a path to the peer is wanted; none if QUIC itself
+    /// knows the only one.
+    want: Option<Arc<Want>>,
 }
 
 impl Connection {
     /// `None` if the handshake left no key or no protocol, which TLS excludes.
-    pub(crate) fn established(inner: quinn::Connection) -> Option<Self> {
+    pub(crate) fn established(inner: quinn::Connection, reach: &Reach) -> Option<Self> {
         let keys = inner.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
         let peer = node_of_spki(keys.first()?)?;
         let handshake = inner.handshake_data()?.downcast::<HandshakeData>().ok()?;
         let alpn = Alpn::from_wire(handshake.protocol.as_deref()?)?;
-        Some(Self { inner, peer, alpn })
+        let want = reach.want_at(inner.remote_address()).map(Arc::new);
+        Some(Self { inner, peer, alpn, reach: reach.clone(), want })
     }
 
     /// The key that the peer proved to hold.
@@ -144,10 +151,24 @@ impl Connection {
         self.alpn
     }
 
-    /// Where the peer is now; it changes when the peer's network does.
+    /// Where the peer is now; it changes when the peer's network does. While
+    /// a trusted peer is not reached straight, this is no place on a network.
     #[must_use]
     pub fn remote_addr(&self) -> SocketAddr {
-        canonical(self.inner.remote_address())
+        self.reach.socket().real(self.inner.remote_address())
+    }
+
+    /// Whether [`Connection::remote_addr`] is where UDP packets reach the peer.
+    #[must_use]
+    pub fn is_at_udp_address(&self) -> bool {
+        let known_to_quic = !is_synthetic(self.inner.remote_address());
+        known_to_quic || (self.follows_paths() && !is_synthetic(self.remote_addr()))
+    }
+
+    /// Whether the path under it may change ([`Reach::path`](crate::Reach::path) tells it).
+    #[must_use]
+    pub const fn follows_paths(&self) -> bool {
+        self.want.is_some()
     }
 
     /// The current estimate of the round-trip time.

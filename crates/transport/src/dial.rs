@@ -11,8 +11,10 @@ use quinn::{ConnectionError, TransportErrorCode};
 
 use crate::alpn::Alpn;
 use crate::candidates::MAX_CANDIDATES;
+use crate::carrier::Carrier;
 use crate::connection::{Connection, code_of, reason_of};
 use crate::endpoint::Endpoint;
+use crate::socket::synthetic;
 use crate::tls::{ServerVerifier, TlsError};
 
 /// Head start of each candidate before the next is tried beside it.
@@ -166,13 +168,47 @@ impl Endpoint {
         let connecting = self.quinn().connect_with(config, addr, SERVER_NAME)?;
         let connection =
             connecting.await.map_err(|error| ConnectError::of(error, expect, &verifier))?;
-        match (Connection::established(connection), expected) {
+        match (Connection::established(connection, self.reach()), expected) {
             (Some(connection), Some(expected)) if connection.peer() != expected => {
                 Err(ConnectError::WrongKey { expected, got: connection.peer() })
             }
             (Some(connection), _) => Ok(connection),
             (None, _) => Err(ConnectError::VersionMismatch),
         }
+    }
+
+    /// Connects to a trusted `peer` by the best path there is, as soon as there
+    /// is one; the connection survives each change of path.
+    ///
+    /// Waits for a path for as long as the caller does. Cancel safe: that
+    /// abandons the dial.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`]; [`ConnectError::Unreachable`] at once if the peer was
+    /// not admitted to [`Endpoint::reach`].
+    pub async fn connect_peer(&self, peer: NodeId, alpn: Alpn) -> Result<Connection, ConnectError> {
+        let _want = self.reach().want(peer);
+        if !self.reach().ready(&peer).await {
+            return Err(ConnectError::Unreachable);
+        }
+        self.connect(Expect::Key(peer), synthetic(&peer), alpn).await
+    }
+
+    /// Connects to whoever `expect` allows at the other end of `carrier`.
+    ///
+    /// Cancel safe: that abandons the dial.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`]
+    pub async fn connect_over(
+        &self,
+        carrier: &Carrier,
+        expect: Expect,
+        alpn: Alpn,
+    ) -> Result<Connection, ConnectError> {
+        self.connect(expect, carrier.id().synthetic(), alpn).await
     }
 
     /// Connects to `peer` at whichever of `candidates` answers first.

@@ -2,17 +2,21 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use pilot_identity::{NodeId, NodeKey};
 use pilot_paths::LocalId;
 use quinn::{ClientConfig, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::alpn::Alpn;
+use crate::carrier::{self, Attached, Carrier, CarrierError, Opening, Proxies, Pump};
 use crate::demux::MAX_UDP_PAYLOAD;
+use crate::host_port::HostPort;
 use crate::incoming::Incoming;
+use crate::reach::Reach;
 use crate::reset::{ConnectionIds, ResetKey};
 use crate::settings::Settings;
 use crate::socket::{Datagrams, SendDatagramError, Socket, SocketStats};
@@ -41,7 +45,9 @@ pub struct Endpoint(Arc<Inner>);
 struct Inner {
     quinn: quinn::Endpoint,
     socket: Arc<Socket>,
-    tls: Tls,
+    tls: Arc<Tls>,
+    reach: Reach,
+    proxies: Proxies,
     transport: Arc<TransportConfig>,
     /// For connections that end after a few small messages, or carry no others.
     unprobed: Arc<TransportConfig>,
@@ -49,7 +55,6 @@ struct Inner {
     slots: Arc<Semaphore>,
     max_handshakes: usize,
     handshake_timeout: Duration,
-    datagrams: Mutex<Option<Datagrams>>,
 }
 
 /// Why an endpoint could not be made.
@@ -90,7 +95,7 @@ impl Endpoint {
         let accepting = settings.accepting().ok_or(BindError::IdleTimeout)?;
         let transport = settings.dialing(settings.probe_mtu).ok_or(BindError::IdleTimeout)?;
         let unprobed = settings.dialing(false).ok_or(BindError::IdleTimeout)?;
-        let tls = Tls::new(Arc::clone(&key), settings.key_exchange)?;
+        let tls = Arc::new(Tls::new(Arc::clone(&key), settings.key_exchange)?);
         let server = server_config(&tls, &settings, accepting)?;
 
         let failed = |source| BindError::Socket { listen: settings.listen, source };
@@ -105,18 +110,26 @@ impl Endpoint {
         )
         .map_err(failed)?;
         tracing::debug!(local = %socket.local(), node = %id.short(), "endpoint bound");
+        let reach = Reach::new(
+            key,
+            Arc::clone(&socket),
+            Arc::clone(&tls),
+            settings.proxies.clone(),
+            datagrams,
+        );
         let max_handshakes = settings.max_handshakes.clamp(1, Semaphore::MAX_PERMITS);
         Ok(Self(Arc::new(Inner {
             quinn,
             socket,
             tls,
+            reach,
+            proxies: settings.proxies,
             transport,
             unprobed,
             id,
             slots: Arc::new(Semaphore::new(max_handshakes)),
             max_handshakes,
             handshake_timeout: settings.handshake_timeout,
-            datagrams: Mutex::new(Some(datagrams)),
         })))
     }
 
@@ -141,8 +154,12 @@ impl Endpoint {
     pub async fn accept(&self) -> Option<Incoming> {
         loop {
             let slot = Arc::clone(&self.0.slots).acquire_owned().await.ok()?;
-            let incoming =
-                Incoming::new(self.0.quinn.accept().await?, slot, self.0.handshake_timeout);
+            let incoming = Incoming::new(
+                self.0.quinn.accept().await?,
+                self.0.reach.clone(),
+                slot,
+                self.0.handshake_timeout,
+            );
             let crowded = self.0.slots.available_permits() < self.0.max_handshakes / 2;
             if !crowded || incoming.is_validated() {
                 return Some(incoming);
@@ -151,12 +168,44 @@ impl Endpoint {
         }
     }
 
-    /// Takes the receiver of what is no QUIC; `None` the second time. Until
-    /// it is taken and read, the newest are dropped once
-    /// [`Settings::max_datagrams`] wait.
+    /// Takes the receiver of what is no QUIC; `None` the second time, and once
+    /// [`Reach::drive`] reads it. Until somebody does, the newest are dropped
+    /// once [`Settings::max_datagrams`] wait.
     #[must_use]
     pub fn take_datagrams(&self) -> Option<Datagrams> {
-        self.0.datagrams.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.reach.take_datagrams()
+    }
+
+    /// The ways to trusted peers.
+    #[must_use]
+    pub fn reach(&self) -> &Reach {
+        &self.0.reach
+    }
+
+    /// Gives a carrier that somebody opened from `from` to this endpoint a
+    /// place at its socket: what is sent to it comes out of `out`'s other end,
+    /// and is lost while that is full.
+    #[must_use]
+    pub fn attach_carrier(&self, out: mpsc::Sender<Bytes>, from: SocketAddr) -> Attached {
+        Attached::new(Arc::clone(&self.0.socket), out, Some(from))
+    }
+
+    /// Opens a carrier to `target`, at its own port or at 443, through the
+    /// proxy if one is set. [`Endpoint::connect_over`] then reaches who is there.
+    /// The pump is to be awaited for as long as the carrier is used.
+    ///
+    /// Cancel safe: dropped, nothing is open.
+    ///
+    /// # Errors
+    ///
+    /// [`CarrierError`]
+    pub async fn open_carrier(
+        &self,
+        target: &HostPort,
+        expected: Option<NodeId>,
+    ) -> Result<(Carrier, Pump), CarrierError> {
+        let Inner { socket, tls, proxies, .. } = &*self.0;
+        carrier::open(&Opening { socket, tls, proxies }, target, expected).await
     }
 
     /// Sends one STUN or marked datagram, once, without waiting.
@@ -194,7 +243,7 @@ impl Endpoint {
         self.0.quinn.wait_idle().await;
     }
 
-    pub(crate) fn socket(&self) -> &Socket {
+    pub(crate) fn socket(&self) -> &Arc<Socket> {
         &self.0.socket
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::connection::Connection;
-use crate::socket::canonical;
+use crate::reach::Reach;
 
 /// A handshake that somebody began and this node has not answered yet.
 ///
@@ -17,6 +17,7 @@ use crate::socket::canonical;
 #[derive(Debug)]
 pub struct Incoming {
     inner: quinn::Incoming,
+    reach: Reach,
     slot: OwnedSemaphorePermit,
     limit: Duration,
 }
@@ -38,16 +39,18 @@ pub enum AcceptError {
 impl Incoming {
     pub(crate) const fn new(
         inner: quinn::Incoming,
+        reach: Reach,
         slot: OwnedSemaphorePermit,
         limit: Duration,
     ) -> Self {
-        Self { inner, slot, limit }
+        Self { inner, reach, slot, limit }
     }
 
-    /// Where it came from, as the packet claims.
+    /// Where it came from, as the packet claims; an address of its own for
+    /// each trusted peer whose way is not a direct one.
     #[must_use]
     pub fn remote_addr(&self) -> SocketAddr {
-        canonical(self.inner.remote_address())
+        self.reach.socket().real(self.inner.remote_address())
     }
 
     /// Whether the sender has shown that it receives what is sent there.
@@ -67,11 +70,11 @@ impl Incoming {
     ///
     /// [`AcceptError`], always the other side's doing.
     pub async fn accept(self) -> Result<Connection, AcceptError> {
-        let Self { inner, slot, limit } = self;
+        let Self { inner, reach, slot, limit } = self;
         let connection =
             timeout(limit, inner.accept()?).await.map_err(|_| AcceptError::TooSlow)??;
         drop(slot);
-        Connection::established(connection).ok_or(AcceptError::Unproved)
+        Connection::established(connection, &reach).ok_or(AcceptError::Unproved)
     }
 
     /// Tells the other side that no connection is taken now.

@@ -14,14 +14,17 @@
 
 mod alpn;
 mod candidates;
+mod carrier;
 mod connection;
 mod demux;
 mod dial;
 mod endpoint;
 mod framed;
+mod host_port;
 mod incoming;
 mod knocks;
 mod limits;
+mod reach;
 mod reset;
 mod settings;
 mod socket;
@@ -29,16 +32,22 @@ mod tls;
 
 pub use alpn::Alpn;
 pub use candidates::{MAX_CANDIDATES, local_candidates};
+pub use carrier::{
+    Attached, CARRIER_ALPN, Carrier, CarrierError, HTTPS_PORT, MAX_FRAME, MAX_QUEUED, Proxies,
+    Pump, pump,
+};
 pub use connection::{CloseReason, Connection, Priority, Traffic};
 pub use demux::{Kind, MARK, MAX_UDP_PAYLOAD, classify};
 pub use dial::{ConnectError, Expect};
 pub use endpoint::{BindError, Endpoint};
 pub use framed::{Budget, Framed, FramedError, Share, next_frame, next_frame_within, send_frame};
+pub use host_port::{HostPort, HostPortError};
 pub use incoming::{AcceptError, Incoming};
 pub use knocks::{Knock, Knocks};
 pub use limits::{Limiter, source};
 pub use pilot_paths::LocalId;
 pub use quinn::{RecvStream, SendStream};
+pub use reach::{BeaconAt, BeaconReport, NetReport, PathInfo, PathReport, Reach, WayReport};
 pub use settings::{KeyExchange, Settings};
 pub use socket::{CarrierId, Datagram, Datagrams, Origin, Place, SendDatagramError, SocketStats};
 pub use tls::TlsError;

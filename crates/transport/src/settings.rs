@@ -7,6 +7,7 @@ use std::time::Duration;
 use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 use crate::alpn::Alpn;
+use crate::carrier::Proxies;
 
 /// Largest datagram that MTU discovery tries, in bytes: 1,500 without the
 /// headers of IPv6, UDP and a relay. QUIC does not learn when its path changes
@@ -64,6 +65,8 @@ pub struct Settings {
     pub max_handshakes: usize,
     /// Datagrams that are no QUIC and wait to be taken; the newest is dropped beyond.
     pub max_datagrams: usize,
+    /// Which proxies stand before carriers; none by default.
+    pub proxies: Proxies,
 }
 
 impl Settings {
@@ -88,7 +91,8 @@ impl Settings {
             connection_window: 8 * 1024 * 1024,
             probe_mtu: true,
             max_handshakes: 256,
-            max_datagrams: 256,
+            max_datagrams: 1024,
+            proxies: Proxies::none(),
         }
     }
 

@@ -13,13 +13,15 @@ use std::sync::Arc;
 
 use pilot_identity::NodeKey;
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
-use rustls::client::Resumption;
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::quic::Suite;
 use rustls::server::NoServerSessionStorage;
+use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, ServerConfig, SignatureScheme};
 
 use crate::alpn::Alpn;
+use crate::carrier::CARRIER_ALPN;
 use crate::settings::KeyExchange;
 use key::RawKeyResolver;
 pub(crate) use key::node_of_spki;
@@ -92,6 +94,35 @@ impl Tls {
         let mut config = self.server.clone();
         config.alpn_protocols = accept.iter().map(|alpn| alpn.to_wire()).collect();
         Ok(QuicServerConfig::with_initial(Arc::new(config), self.initial)?)
+    }
+}
+
+impl Tls {
+    /// For one carrier that is dialled; this node shows no key of its own.
+    pub(crate) fn carrier_client(&self, verifier: Arc<ServerVerifier>) -> Arc<ClientConfig> {
+        let mut config = self.client.clone();
+        config.client_auth_cert_resolver = Arc::new(NoKey);
+        config.alpn_protocols = vec![CARRIER_ALPN.to_vec()];
+        config.dangerous().set_certificate_verifier(verifier);
+        Arc::new(config)
+    }
+}
+
+/// Shows no key.
+#[derive(Debug)]
+struct NoKey;
+
+impl ResolvesClientCert for NoKey {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        true
     }
 }
 

@@ -93,7 +93,16 @@ pub(crate) struct Binding {
 impl Binding {
     pub(crate) fn new(me: NodeId, expected: Option<NodeId>, now: Instant) -> Self {
         let state = State::Hello { tries: 0 };
-        Self { expected, pair: None, me, state, bound: None, due: now, seq: 0, outbox: VecDeque::new() }
+        Self {
+            expected,
+            pair: None,
+            me,
+            state,
+            bound: None,
+            due: now,
+            seq: 0,
+            outbox: VecDeque::new(),
+        }
     }
 
     pub(crate) const fn bound(&self) -> Option<&Bound> {
@@ -299,7 +308,10 @@ impl Binding {
             }
             (Told::Absent { id }, State::Steady { .. }) => Some(id),
             (
-                Told::Bound { .. } | Told::Refused { .. } | Told::Alive { .. } | Told::Absent { .. },
+                Told::Bound { .. }
+                | Told::Refused { .. }
+                | Told::Alive { .. }
+                | Told::Absent { .. },
                 State::Hello { .. } | State::Bind { .. } | State::Steady { .. } | State::Refused(_),
             ) => None,
         }
@@ -309,7 +321,3 @@ impl Binding {
 fn pause(tries: u32) -> Duration {
     RETRY.0.saturating_mul(1 << tries.min(8)).min(RETRY.1)
 }
-
-#[cfg(test)]
-#[path = "binding_tests.rs"]
-mod tests;

@@ -19,6 +19,7 @@ use std::io as std_io;
 use std::io::IoSliceMut;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll, ready};
 
@@ -105,10 +106,19 @@ pub enum SendDatagramError {
     Io(#[from] std_io::Error),
 }
 
+/// A carrier as the socket sees it.
+#[derive(Clone)]
+struct CarrierEnd {
+    out: mpsc::Sender<Bytes>,
+    /// The other end of its TCP connection, if this node took it.
+    from: Option<SocketAddr>,
+}
+
 pub(crate) struct Socket {
     main: Arc<Io>,
     others: RwLock<BTreeMap<LocalId, Arc<Io>>>,
-    carriers: RwLock<BTreeMap<CarrierId, mpsc::Sender<Bytes>>>,
+    carriers: RwLock<BTreeMap<CarrierId, CarrierEnd>>,
+    last_carrier: AtomicU64,
     pub(crate) routes: Routes,
     gather: Gather,
     inbox: Inbox,
@@ -131,6 +141,7 @@ impl Socket {
             main,
             others: RwLock::default(),
             carriers: RwLock::default(),
+            last_carrier: AtomicU64::new(1),
             routes: Routes::default(),
             gather: Gather::default(),
             inbox: Inbox::default(),
@@ -168,9 +179,12 @@ impl Socket {
         self.others.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
-    /// What is sent to `id` goes into `out`; what does not fit is lost.
-    pub(crate) fn attach(&self, id: CarrierId, out: mpsc::Sender<Bytes>) {
-        self.carriers.write().unwrap_or_else(PoisonError::into_inner).insert(id, out);
+    /// What is sent to the carrier goes into `out`; what does not fit is lost.
+    pub(crate) fn attach(&self, out: mpsc::Sender<Bytes>, from: Option<SocketAddr>) -> CarrierId {
+        let id = CarrierId(self.last_carrier.fetch_add(1, Ordering::Relaxed));
+        let end = CarrierEnd { out, from };
+        self.carriers.write().unwrap_or_else(PoisonError::into_inner).insert(id, end);
+        id
     }
 
     pub(crate) fn detach(&self, id: CarrierId) {
@@ -232,7 +246,28 @@ impl Socket {
     }
 
     fn carrier(&self, id: CarrierId) -> Option<mpsc::Sender<Bytes>> {
+        self.end_of(id).map(|end| end.out)
+    }
+
+    fn end_of(&self, id: CarrierId) -> Option<CarrierEnd> {
         self.carriers.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// Where on the network what QUIC calls `addr` is: of a peer its direct
+    /// address, if that is in use; of a carrier the other end of its TCP
+    /// connection. What is at no known place stays as it is.
+    pub(crate) fn real(&self, addr: SocketAddr) -> SocketAddr {
+        match self.routes.destination(addr) {
+            Destination::Real(addr) => canonical(addr),
+            Destination::Peer(route) => match route.way() {
+                Some(Way::Direct { remote, .. }) => remote,
+                Some(Way::Relayed { .. }) | None => addr,
+            },
+            Destination::Carrier(id) => {
+                self.end_of(id).and_then(|end| end.from).map_or(addr, canonical)
+            }
+            Destination::Nobody => addr,
+        }
     }
 
     fn give(&self, carrier: &mpsc::Sender<Bytes>, datagram: Bytes) {

@@ -232,9 +232,9 @@ impl Routes {
         }
     }
 
-    /// Whether `source` is one of `peer`'s.
-    pub(crate) fn is_source(&self, peer: &NodeId, source: SocketAddr) -> bool {
-        self.read().by_source.get(&source).is_some_and(|route| route.peer == *peer)
+    /// Whether `source` is another peer's than `peer`'s.
+    pub(crate) fn belongs_to_another(&self, peer: &NodeId, source: SocketAddr) -> bool {
+        self.read().by_source.get(&source).is_some_and(|route| route.peer != *peer)
     }
 
     /// Takes relayed packets from `place` from now on, or no more.
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(routes.source(LocalId::MAIN, source, 1), source);
         assert!(matches!(routes.destination(synthetic(&id(1))), Destination::Nobody));
         routes.learn_source(&id(1), source);
-        assert!(!routes.is_source(&id(1), source), "a stranger's source is not kept");
+        assert!(!routes.belongs_to_another(&id(2), source), "a stranger's source is not kept");
     }
 
     #[test]
@@ -360,10 +360,9 @@ mod tests {
             routes.learn_source(&id(1), source(port));
         }
 
-        assert!(!routes.is_source(&id(2), source(1)));
-        let kept = (1..=100).filter(|port| routes.is_source(&id(1), source(*port))).count();
-        assert_eq!(kept, MAX_SOURCES);
-        assert!(routes.is_source(&id(1), source(100)));
+        let of_one = |port: &u16| routes.belongs_to_another(&id(2), source(*port));
+        assert_eq!((1..=100).filter(of_one).count(), MAX_SOURCES);
+        assert!(of_one(&100) && !routes.belongs_to_another(&id(1), source(1)));
     }
 
     #[test]

@@ -1,0 +1,476 @@
+//! What a node knows of its network and its peers' paths, behind one lock.
+//!
+//! Nothing here waits. Every method ends by executing what the machines want
+//! done; sending never blocks, and what the kernel does not take is lost.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use pilot_identity::{NONCE_BYTES, NodeId, NodeKey, SignedTicket};
+use pilot_paths::{
+    BeaconId, Discovery, Finding, Lifetime, Local, LocalId, Opened, Output, Paths, Purpose,
+    StunOutput, StunServer, Via,
+};
+use pilot_proto::beacon::RelayId;
+use pilot_proto::envelope::{Envelope, seal_probe};
+use pilot_proto::probe::{MAX_CANDIDATES, Nat, Probe};
+use tokio::sync::watch;
+
+use super::asks::{Asker, Asks};
+use super::beacons::{BeaconReport, Beacons, means};
+use super::peers::Peers;
+use super::sockets::{Owner, Sockets};
+use crate::demux::Kind;
+use crate::socket::{Datagram, Origin, Place, Socket, Way};
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) key: Arc<NodeKey>,
+    pub(super) socket: Arc<Socket>,
+    pub(super) peers: Peers,
+    pub(super) beacons: Beacons,
+    pub(super) ticket: Option<SignedTicket>,
+    discovery: Discovery,
+    lifetime: Lifetime,
+    asks: Asks,
+    sockets: Sockets,
+    /// Addresses of the main socket on this machine's interfaces.
+    own: Vec<SocketAddr>,
+    /// The one endpoint the operator gave.
+    pub(super) fixed: Option<SocketAddr>,
+    /// Mapped by routers on request.
+    pub(super) port_mapped: Vec<SocketAddr>,
+    network: u64,
+    local: Local,
+    pub(super) candidates: watch::Sender<Vec<SocketAddr>>,
+}
+
+impl State {
+    pub(super) fn new(key: Arc<NodeKey>, socket: Arc<Socket>) -> Self {
+        let lifetime = Lifetime::new();
+        let local = Local {
+            candidates: Vec::new(),
+            mapped: None,
+            nat: Nat::UNKNOWN,
+            keepalive: lifetime.keepalive(),
+            beacons: Vec::new(),
+            network: 0,
+        };
+        Self {
+            key,
+            socket,
+            peers: Peers::default(),
+            beacons: Beacons::default(),
+            ticket: None,
+            discovery: Discovery::new(),
+            lifetime,
+            asks: Asks::default(),
+            sockets: Sockets::default(),
+            own: Vec::new(),
+            fixed: None,
+            port_mapped: Vec::new(),
+            network: 0,
+            local,
+            candidates: watch::Sender::new(Vec::new()),
+        }
+    }
+
+    pub(super) fn admit(&mut self, peer: NodeId, now: Instant) {
+        let mut seed = [0; 32];
+        if getrandom::fill(&mut seed).is_err() {
+            return;
+        }
+        let (key, local) = (Arc::clone(&self.key), self.local.clone());
+        if self.peers.admit(&key, peer, &self.socket.routes, &local, seed, now) {
+            self.run_peer(&peer, now);
+        }
+    }
+
+    pub(super) fn dismiss(&mut self, peer: &NodeId) {
+        self.peers.dismiss(peer, &self.socket.routes);
+        self.sockets.close_all(&self.socket, Owner::Peer(*peer));
+    }
+
+    /// Feeds one input to the machine of `peer`, and does what follows.
+    pub(super) fn with_peer(
+        &mut self,
+        peer: &NodeId,
+        now: Instant,
+        input: impl FnOnce(&mut Paths),
+    ) {
+        if let Some(entry) = self.peers.get_mut(peer) {
+            input(&mut entry.paths);
+            self.run_peer(peer, now);
+        }
+    }
+
+    pub(super) fn want(&mut self, peer: &NodeId, more: bool, now: Instant) {
+        if self.peers.want(peer, more, now) {
+            self.run_peer(peer, now);
+        }
+    }
+
+    /// This machine's addresses, as they are now; true if they changed.
+    pub(super) fn set_own(&mut self, own: Vec<SocketAddr>, now: Instant) -> bool {
+        let changed = own != self.own;
+        if changed {
+            let is_first = self.own.is_empty();
+            self.own = own;
+            if !is_first {
+                self.network += 1;
+                tracing::info!(addresses = self.own.len(), "the network of this machine changed");
+                self.beacons.restart(true, now);
+            }
+            self.refresh(now);
+        }
+        changed
+    }
+
+    /// Takes a datagram that is no QUIC.
+    pub(super) fn handle(&mut self, datagram: &Datagram, now: Instant) {
+        match (datagram.kind, datagram.origin) {
+            (Kind::Stun, Origin::Udp { local, from }) => self.on_stun(local, from, datagram, now),
+            (Kind::Ours, origin) => match Envelope::read(&datagram.bytes) {
+                Some(envelope) => self.on_probe(origin, &envelope, now),
+                None => self.on_beacon(origin, &datagram.bytes, now),
+            },
+            (
+                Kind::Stun | Kind::Quic | Kind::Relayed | Kind::Garbage,
+                Origin::Udp { .. } | Origin::Carrier(_) | Origin::Relayed { .. },
+            ) => {}
+        }
+    }
+
+    fn on_stun(&mut self, local: LocalId, from: SocketAddr, datagram: &Datagram, now: Instant) {
+        let Some((asker, heard)) = self.asks.heard(local, &datagram.bytes, now) else {
+            tracing::trace!(%from, "STUN that nobody asked for");
+            return;
+        };
+        match asker {
+            Asker::Discovery => {
+                let before = self.discovery.finding().clone();
+                self.discovery.handle_stun(heard, now);
+                if *self.discovery.finding() != before {
+                    self.refresh(now);
+                }
+            }
+            Asker::Lifetime => self.lifetime.handle_stun(heard, now),
+            Asker::Fresh(socket) => {
+                if let pilot_paths::Heard::Answer { mapped, .. } = heard.what {
+                    self.sockets.mapped(socket, mapped);
+                }
+                self.hand_out_sockets(now);
+            }
+        }
+        self.run_stun(now);
+    }
+
+    fn on_probe(&mut self, origin: Origin, envelope: &Envelope<'_>, now: Instant) {
+        let Some(id) = self.peers.by_tag(envelope.tag()) else { return };
+        let Some(peer) = self.peers.get(&id) else { return };
+        let Ok(probe) = envelope.open(&peer.pair) else {
+            tracing::debug!(peer = %id.short(), "a forged probe");
+            return;
+        };
+        let via = match origin {
+            Origin::Udp { local, from } => {
+                // A pong may be a replay, too; that costs packets and no path.
+                let routes = &self.socket.routes;
+                if matches!(probe, Probe::Ping { .. } | Probe::Pong { .. })
+                    && !routes.belongs_to_another(&id, from)
+                {
+                    routes.learn_source(&id, from);
+                }
+                Via::Direct { local, remote: from }
+            }
+            Origin::Relayed { place, id: relay_id } if relay_id == RelayId::of(&id) => {
+                match self.beacons.at(place) {
+                    Some(beacon) => Via::Relay(beacon),
+                    None => return,
+                }
+            }
+            Origin::Relayed { .. } | Origin::Carrier(_) => return,
+        };
+        self.with_peer(&id, now, |paths| paths.handle_probe(via, probe, now));
+    }
+
+    fn on_beacon(&mut self, origin: Origin, packet: &[u8], now: Instant) {
+        let place = match origin {
+            Origin::Udp { local: LocalId::MAIN, from } => Place::Udp(from),
+            Origin::Carrier(id) => Place::Carrier(id),
+            Origin::Udp { .. } | Origin::Relayed { .. } => return,
+        };
+        let keepalive = self.lifetime.keepalive();
+        let Some(means) = means(&self.key, self.ticket.as_ref(), keepalive) else { return };
+        let absent = self.beacons.handle_packet(place, packet, &means, now);
+        self.run_beacons(now);
+        if let Some((beacon, relay_id)) = absent
+            && let Some(route) = self.socket.routes.relayed(place, &relay_id)
+        {
+            let peer = route.peer;
+            self.with_peer(&peer, now, |paths| paths.handle_absent(beacon, now));
+        }
+    }
+
+    /// Lets everything act whose time has come.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.run_beacons(now);
+        self.discovery.handle_timeout(now);
+        self.lifetime.handle_timeout(now);
+        self.run_stun(now);
+        self.hand_out_sockets(now);
+        for peer in self.peers.due(now) {
+            self.peers.look(&peer, now);
+            self.with_peer(&peer, now, |paths| paths.handle_timeout(now));
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        [
+            self.peers.next_deadline(),
+            self.beacons.next_deadline(),
+            self.discovery.next_deadline(),
+            self.lifetime.next_deadline(),
+            self.sockets.next_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    pub(super) fn run_beacons(&mut self, now: Instant) {
+        let keepalive = self.lifetime.keepalive();
+        let moved =
+            self.beacons.drive(&self.key, self.ticket.as_ref(), keepalive, &self.socket, now);
+        self.refresh(now);
+        if moved {
+            // A path by this beacon is the same path, at another place.
+            for (_, peer) in self.peers.iter() {
+                let chosen = peer.paths.chosen();
+                peer.route.set_way(chosen.and_then(|chosen| self.way(chosen.via)));
+            }
+        }
+    }
+
+    /// Makes all machines know what this side looks like now.
+    pub(super) fn refresh(&mut self, now: Instant) {
+        let observed = self.beacons.observed();
+        let servers: Vec<StunServer> = observed
+            .iter()
+            .map(|(at, _, others)| StunServer { address: *at, others: others.clone() })
+            .collect();
+        let ips: Vec<IpAddr> = self.own.iter().map(SocketAddr::ip).collect();
+        self.discovery.handle_local(&servers, &ips, self.network, now);
+        let server = servers.first().map(|server| server.address);
+        self.lifetime.handle_server(server, self.network, now);
+        self.run_stun(now);
+
+        let finding = self.discovery.finding();
+        let mapped: Vec<SocketAddr> = match self.fixed {
+            Some(_) => Vec::new(),
+            None => {
+                let observed = observed.iter().map(|(_, observed, _)| *observed);
+                finding.mapped.iter().copied().chain(observed).collect()
+            }
+        };
+        let nat = if self.beacons.is_udp_blocked() { Nat::BLOCKED } else { finding.nat };
+        let local = Local {
+            candidates: self.all_candidates(&mapped),
+            mapped: mapped.first().copied(),
+            nat,
+            keepalive: self.lifetime.keepalive(),
+            beacons: self.beacons.seen(),
+            network: self.network,
+        };
+        if local == self.local {
+            return;
+        }
+        let tell = local.candidates != self.local.candidates;
+        self.local = local;
+        if tell {
+            self.candidates.send_replace(self.local.candidates.clone());
+        }
+        for id in self.peers.ids() {
+            let local = self.local.clone();
+            self.with_peer(&id, now, |paths| paths.handle_local(local, now));
+        }
+    }
+
+    /// The most promising first: what the operator gave, what a router maps,
+    /// this machine's own, and where beacons see it.
+    fn all_candidates(&self, mapped: &[SocketAddr]) -> Vec<SocketAddr> {
+        let mut all: Vec<SocketAddr> = Vec::new();
+        let own = self.own.iter().filter(|_| self.fixed.is_none());
+        let every = self.fixed.iter().chain(&self.port_mapped).chain(own).chain(mapped);
+        for candidate in every {
+            if !all.contains(candidate) && all.len() < MAX_CANDIDATES {
+                all.push(*candidate);
+            }
+        }
+        // Loopback last: it means something on one machine alone.
+        all.sort_by_key(|candidate| candidate.ip().is_loopback());
+        all
+    }
+
+    fn run_stun(&mut self, now: Instant) {
+        while let Some(output) = self.discovery.poll_output() {
+            if let Some(opened) = self.do_stun(output, Owner::Discovery, Asker::Discovery, now) {
+                self.discovery.handle_sockets(opened, now);
+            }
+        }
+        while let Some(output) = self.lifetime.poll_output() {
+            if let Some(opened) = self.do_stun(output, Owner::Lifetime, Asker::Lifetime, now) {
+                self.lifetime.handle_sockets(opened, now);
+            }
+        }
+    }
+
+    fn do_stun(
+        &mut self,
+        output: StunOutput,
+        owner: Owner,
+        asker: Asker,
+        now: Instant,
+    ) -> Option<Opened> {
+        match output {
+            StunOutput::Ask(ask) => {
+                self.asks.send(&self.socket, asker, &ask, now);
+                None
+            }
+            StunOutput::OpenSockets { request, count } => {
+                let ids = self.sockets.open(&self.socket, owner, count);
+                let sockets = ids.into_iter().map(|id| (id, None)).collect();
+                Some(Opened { request, sockets })
+            }
+            StunOutput::CloseSockets(ids) => {
+                self.sockets.close(&self.socket, &ids);
+                None
+            }
+        }
+    }
+
+    fn hand_out_sockets(&mut self, now: Instant) {
+        for (owner, opened) in self.sockets.ready(now) {
+            if let Owner::Peer(peer) = owner {
+                self.with_peer(&peer, now, |paths| paths.handle_sockets(opened, now));
+            }
+        }
+    }
+
+    /// Does what the machine of `peer` wants done, in order.
+    fn run_peer(&mut self, peer: &NodeId, now: Instant) {
+        while let Some(output) = self.peers.get_mut(peer).and_then(|p| p.paths.poll_output()) {
+            match output {
+                Output::Send { via, probe } => self.send_probe(peer, via, &probe),
+                Output::Use(chosen) => {
+                    let way = chosen.and_then(|chosen| self.way(chosen.via));
+                    if let Some(entry) = self.peers.get(peer) {
+                        entry.route.set_way(way);
+                        tracing::info!(peer = %peer.short(), path = %words(way),
+                            reason = entry.paths.reason().word(), "path");
+                    }
+                }
+                Output::OpenSockets { request, count, purpose } => {
+                    self.open_for(peer, request, count, purpose, now);
+                }
+                Output::CloseSockets(ids) => self.sockets.close(&self.socket, &ids),
+            }
+        }
+        self.peers.schedule(peer);
+        if let Some(entry) = self.peers.get(peer) {
+            entry.tell();
+        }
+    }
+
+    fn open_for(
+        &mut self,
+        peer: &NodeId,
+        request: pilot_paths::OpenRequest,
+        count: u16,
+        purpose: Purpose,
+        now: Instant,
+    ) {
+        let owner = Owner::Peer(*peer);
+        let ids = self.sockets.open(&self.socket, owner, count);
+        let server = self.beacons.observed().first().map(|(at, _, _)| *at);
+        match (purpose, server) {
+            (Purpose::Fresh, Some(server)) if !ids.is_empty() => {
+                for id in &ids {
+                    self.asks.send_fresh(&self.socket, *id, server, now);
+                }
+                self.sockets.await_mapping(owner, request, ids, now);
+            }
+            (Purpose::Fresh | Purpose::Birthday, _) => {
+                let sockets = ids.into_iter().map(|id| (id, None)).collect();
+                if let Some(entry) = self.peers.get_mut(peer) {
+                    entry.paths.handle_sockets(Opened { request, sockets }, now);
+                }
+            }
+        }
+    }
+
+    fn way(&self, via: Via) -> Option<Way> {
+        match via {
+            Via::Direct { local, remote } => Some(Way::Direct { local, remote }),
+            Via::Relay(beacon) => self.beacons.place(beacon).map(|place| Way::Relayed { place }),
+        }
+    }
+
+    fn send_probe(&self, peer: &NodeId, via: Via, probe: &Probe) {
+        let Some(entry) = self.peers.get(peer) else { return };
+        let mut nonce = [0; NONCE_BYTES];
+        if getrandom::fill(&mut nonce).is_err() {
+            return;
+        }
+        let datagram = seal_probe(&entry.pair, nonce, probe);
+        let sent = match via {
+            Via::Direct { local, remote } => self.socket.send_datagram(local, remote, &datagram),
+            Via::Relay(beacon) => match self.beacons.place(beacon) {
+                Some(place) => self.socket.send_relayed(place, &entry.route.relay_id, &datagram),
+                None => return,
+            },
+        };
+        if let Err(error) = sent {
+            tracing::trace!(%error, "a probe was not sent");
+        }
+    }
+
+    pub(super) fn place_of(&self, beacon: BeaconId) -> Option<Place> {
+        self.beacons.place(beacon)
+    }
+
+    pub(super) fn finding(&self) -> Finding {
+        let mut finding = self.discovery.finding().clone();
+        if self.beacons.is_udp_blocked() {
+            finding.nat = Nat::BLOCKED;
+        }
+        finding
+    }
+
+    pub(super) fn is_discovered(&self) -> bool {
+        self.beacons.is_udp_blocked() || self.discovery.is_done()
+    }
+
+    pub(super) const fn lifetime(&self) -> &Lifetime {
+        &self.lifetime
+    }
+
+    pub(super) fn beacon_reports(&self) -> Vec<BeaconReport> {
+        self.beacons.report()
+    }
+
+    pub(super) fn extra_sockets(&self) -> usize {
+        self.sockets.count()
+    }
+}
+
+/// A way in words, for the log.
+fn words(way: Option<Way>) -> String {
+    match way {
+        None => "none".to_owned(),
+        Some(Way::Direct { remote, .. }) => format!("direct {remote}"),
+        Some(Way::Relayed { place: Place::Udp(at) }) => format!("relayed by {at}"),
+        Some(Way::Relayed { place: Place::Carrier(_) }) => "relayed over TCP".to_owned(),
+    }
+}
