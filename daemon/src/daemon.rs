@@ -11,7 +11,9 @@ use pilot_overlay::{Overlay, Setup};
 use pilot_proto::registry::{Register, Registered};
 use pilot_proto::{Address, BootId, Endpoints, MINOR_VERSION, NodeName};
 use pilot_store::{OpenError, ReadError, Settings as StoreSettings, Store};
-use pilot_transport::{Alpn, BindError, Endpoint, Settings as TransportSettings, local_candidates};
+use pilot_transport::{
+    Alpn, BindError, Endpoint, Proxies, Settings as TransportSettings, local_candidates,
+};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -238,8 +240,10 @@ fn bind(
     last_port: Option<u16>,
 ) -> Result<Endpoint, StartError> {
     let open = |listen| {
-        let accept = vec![Alpn::Peer, Alpn::Trust];
-        Endpoint::bind(Arc::clone(key), TransportSettings::new(listen, accept))
+        let mut transport = TransportSettings::new(listen, vec![Alpn::Peer, Alpn::Trust]);
+        // Named by the network's operator for all programs, not by this one's.
+        transport.proxies = Proxies::from_env();
+        Endpoint::bind(Arc::clone(key), transport)
             .map_err(|source| StartError::Udp { listen, source })
     };
     let (ip, port) = match (settings.listen, settings.endpoint) {
@@ -299,6 +303,7 @@ fn connect(
         host: Arc::clone(host) as Arc<dyn pilot_overlay::Host>,
         cards: store.read(cards::all)?,
         registry: settings.registry.clone().map(|addr| (addr, rendezvous)),
+        beacon: settings.beacon.clone(),
         register,
     });
     let listener = Arc::clone(host);
@@ -308,6 +313,10 @@ fn connect(
     host.tasks.connect(overlay.clone());
     if host.overlay.set(overlay.clone()).is_err() {
         tracing::error!("the host was connected twice");
+    }
+    // Only now: what changes from here on is told to the overlay by the host.
+    for peer in host.trust.mutual() {
+        overlay.admit(peer);
     }
     Ok(overlay)
 }

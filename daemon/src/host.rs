@@ -9,7 +9,7 @@ use pilot_proto::registry::{Push, Registered};
 use pilot_proto::trust::{TrustAnswer, TrustOffer};
 use pilot_proto::{Address, Endpoints, NodeName, Service, close};
 use pilot_store::{Batch, Store};
-use pilot_trust::{Received, Standing};
+use pilot_trust::{Received, Standing, TrustState};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
@@ -125,6 +125,14 @@ impl Host for NodeHost {
 impl NodeHost {
     /// Trust with `peer` is now `standing`.
     pub(crate) fn trust_changed(&self, peer: NodeId, standing: Standing) {
+        if let Some(overlay) = self.overlay.get() {
+            match standing.state {
+                TrustState::Mutual => overlay.admit(peer),
+                TrustState::None | TrustState::Requested | TrustState::Pending => {
+                    overlay.dismiss(&peer);
+                }
+            }
+        }
         let tasks = Arc::clone(&self.tasks);
         self.background.spawn(async move { tasks.trust_changed(peer, standing).await });
     }

@@ -67,9 +67,8 @@ impl<'a> Envelope<'a> {
     ///
     /// [`EnvelopeError`]
     pub fn open(&self, key: &PairKey) -> Result<Probe, EnvelopeError> {
-        let plaintext = key
-            .open(self.before, self.nonce, self.sealed)
-            .map_err(|_| EnvelopeError::Forged)?;
+        let plaintext =
+            key.open(self.before, self.nonce, self.sealed).map_err(|_| EnvelopeError::Forged)?;
         Probe::decode(&plaintext).map_err(|_| EnvelopeError::Malformed)
     }
 }

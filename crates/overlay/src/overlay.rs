@@ -11,7 +11,7 @@ use pilot_proto::frame::MAX_SMALL_FRAME;
 use pilot_proto::registry::Register;
 use pilot_proto::trust::{TrustAnswer, TrustOffer};
 use pilot_proto::{BootId, Service, close};
-use pilot_transport::{Alpn, Endpoint, Expect, Priority, Reach};
+use pilot_transport::{Alpn, BeaconAt, Endpoint, Expect, HostPort, Priority, Reach};
 use pilot_transport::{Framed, FramedError};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +45,9 @@ pub struct Setup {
     pub cards: Vec<(NodeId, Card)>,
     /// The rendezvous, and its key if it is pinned.
     pub registry: Option<(RegistryAddr, Option<NodeId>)>,
+    /// Where the operator says that a beacon is; those that the rendezvous
+    /// tells of are used in any case.
+    pub beacon: Option<HostPort>,
     /// What this node registers with.
     pub register: Register,
 }
@@ -83,9 +86,18 @@ impl Overlay {
     #[must_use]
     pub fn start(setup: Setup) -> Self {
         let peers = setup.cards.into_iter().map(|(id, card)| (id, Arc::new(Peer::new(card))));
-        let registry = setup
-            .registry
-            .map(|(addr, pinned)| Arc::new(RegistryClient::new(addr, pinned, setup.register)));
+        let reach = setup.endpoint.reach();
+        if let Some(fixed) = setup.register.endpoints.as_slice().first()
+            && setup.register.fixed
+        {
+            reach.set_fixed(*fixed);
+        }
+        if let Some(target) = setup.beacon.clone() {
+            reach.set_beacons(vec![BeaconAt { target, key: None }], None);
+        }
+        let registry = setup.registry.map(|(addr, pinned)| {
+            Arc::new(RegistryClient::new(addr, pinned, setup.register, setup.beacon))
+        });
         let inner = Arc::new(Inner {
             endpoint: setup.endpoint,
             me: setup.me,

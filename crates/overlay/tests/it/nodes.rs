@@ -70,6 +70,7 @@ impl Node {
             host: Arc::clone(&host) as Arc<dyn Host>,
             cards: Vec::new(),
             registry: None,
+            beacon: None,
             register,
         });
         Self { overlay, id, boot, host, events }
@@ -77,10 +78,12 @@ impl Node {
 
     pub(crate) fn admit(&self, peer: NodeId) {
         self.host.admitted.lock().unwrap().insert(peer);
+        self.overlay.admit(peer);
     }
 
     pub(crate) fn expel(&self, peer: NodeId) {
         self.host.admitted.lock().unwrap().remove(&peer);
+        self.overlay.dismiss(&peer);
     }
 
     /// What a rendezvous would tell of this node.

@@ -297,12 +297,12 @@ impl State {
         }
     }
 
-    /// The most promising first: what the operator gave, what a router maps,
-    /// this machine's own, and where beacons see it.
+    /// What the operator gave, what a router maps, where beacons see this node,
+    /// and this machine's own addresses.
     fn all_candidates(&self, mapped: &[SocketAddr]) -> Vec<SocketAddr> {
         let mut all: Vec<SocketAddr> = Vec::new();
         let own = self.own.iter().filter(|_| self.fixed.is_none());
-        let every = self.fixed.iter().chain(&self.port_mapped).chain(own).chain(mapped);
+        let every = self.fixed.iter().chain(&self.port_mapped).chain(mapped).chain(own);
         for candidate in every {
             if !all.contains(candidate) && all.len() < MAX_CANDIDATES {
                 all.push(*candidate);

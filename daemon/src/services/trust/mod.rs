@@ -125,6 +125,15 @@ impl TrustService {
         self.lock().machine.is_mutual(*peer, clock::now())
     }
 
+    /// Everybody with whom trust is mutual now.
+    pub(crate) fn mutual(&self) -> Vec<NodeId> {
+        self.look(|trust, now| {
+            let peers = trust.peers(now).into_iter();
+            let mutual = peers.filter(|(_, standing)| standing.state == TrustState::Mutual);
+            mutual.map(|(record, _)| record.peer).collect()
+        })
+    }
+
     /// Whether there is trust with `peer`, or one half of it.
     pub(crate) fn knows(&self, peer: &NodeId) -> bool {
         self.lock().machine.record(*peer).is_some()

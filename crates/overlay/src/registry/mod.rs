@@ -1,14 +1,20 @@
 //! The line to the rendezvous: kept up, re-registered by itself, asked over.
 
+mod beacons;
+mod line;
+
+use core::convert::Infallible;
 use core::time::Duration;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pilot_identity::{NodeId, Timestamp};
+use pilot_proto::Endpoints;
 use pilot_proto::close;
 use pilot_proto::frame::MAX_SMALL_FRAME;
 use pilot_proto::registry::{Answer, Push, Refusal, Register, Registered, Request};
-use pilot_transport::{Alpn, CloseReason, ConnectError, Connection, Expect, Priority};
+use pilot_transport::{CarrierError, CloseReason, ConnectError, Connection, HostPort, Priority};
 use pilot_transport::{Framed, FramedError};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -28,6 +34,12 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 
 /// Pause after another daemon with the same key took the line over.
 const REPLACED_PAUSE: Duration = Duration::from_secs(10);
+
+/// Shortest time between two registrations that new endpoints bring about.
+const REGISTER_PAUSE: Duration = Duration::from_millis(500);
+
+/// Pause between two tickets, each of which is valid for a day.
+const TICKET_PAUSE: Duration = Duration::from_secs(12 * 3600);
 
 /// Why the rendezvous did not do something.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -72,6 +84,8 @@ pub struct RegistryStatus {
 pub struct RegistryClient {
     addr: RegistryAddr,
     register: Register,
+    /// Where the operator says that a beacon is.
+    beacon: Option<HostPort>,
     line: watch::Sender<Option<Arc<Connection>>>,
     status: Mutex<RegistryStatus>,
 }
@@ -95,12 +109,23 @@ enum LineError {
     Exchange(#[from] RegistryError),
     #[error("{0}")]
     Closed(String, bool),
+    #[error("cannot connect over UDP nor TCP: {0}")]
+    Carrier(#[source] CarrierError),
+    #[error("the TCP connection ended")]
+    CarrierEnded,
+    #[error("UDP works again")]
+    UdpAgain,
 }
 
 impl RegistryClient {
-    pub(crate) fn new(addr: RegistryAddr, pinned: Option<NodeId>, register: Register) -> Self {
+    pub(crate) fn new(
+        addr: RegistryAddr,
+        pinned: Option<NodeId>,
+        register: Register,
+        beacon: Option<HostPort>,
+    ) -> Self {
         let status = RegistryStatus { key: pinned, ..RegistryStatus::default() };
-        Self { addr, register, line: watch::Sender::new(None), status: Mutex::new(status) }
+        Self { addr, register, beacon, line: watch::Sender::new(None), status: Mutex::new(status) }
     }
 
     /// Where it is.
@@ -155,7 +180,9 @@ impl RegistryClient {
                 status.connected = false;
                 status.last_error = Some(ended.to_string());
             }
-            if was_up {
+            if matches!(ended, LineError::UdpAgain) {
+                tracing::info!(rendezvous = %self.addr.at, "UDP works again");
+            } else if was_up {
                 tracing::warn!(rendezvous = %self.addr.at, error = %ended, "rendezvous lost");
                 Arc::clone(&inner.host).registry(RegistryEvent::Lost).await;
             } else {
@@ -172,32 +199,23 @@ impl RegistryClient {
     /// Connects, registers, and takes pushes until the line breaks.
     async fn hold(&self, inner: &Arc<Inner>, backoff: &mut Backoff) -> LineError {
         let held = async {
-            let line = Arc::new(self.connect(inner).await?);
-            let Answer::Registered(registered) =
-                ask_on(&line, &Request::Register(self.register.clone())).await?
-            else {
-                return Err(RegistryError::Confused.into());
-            };
-            backoff.reset();
-            tracing::info!(rendezvous = %self.addr.at, address = %registered.address, "registered");
-            *self.lock() = RegistryStatus {
-                registered: Some(registered.clone()),
-                key: Some(line.peer()),
-                since: Some(now()),
-                connected: true,
-                last_error: None,
-            };
-            self.line.send_replace(Some(Arc::clone(&line)));
-            let event = RegistryEvent::Connected { key: line.peer(), registered };
-            Arc::clone(&inner.host).registry(event).await;
-            let broken = self.take_pushes(inner, &line).await;
-            Err::<(), _>(match line.close_reason() {
-                Some(reason) => closed(&reason),
-                None => {
-                    line.close(close::PROTOCOL, "pushes broke off");
-                    LineError::Exchange(broken.into())
+            let pinned = self.lock().key;
+            let (line, carried) = line::open(&inner.endpoint, &self.addr, pinned).await?;
+            let held = self.hold_line(inner, backoff, line);
+            match carried {
+                None => held.await,
+                Some(carried) => {
+                    // Dropped at the end, it closes the carrier.
+                    let _open = carried.carrier;
+                    tokio::select! {
+                        ended = held => ended,
+                        () = carried.pump => Err(LineError::CarrierEnded),
+                        () = line::udp_again(&inner.endpoint, &self.addr, pinned) => {
+                            Err(LineError::UdpAgain)
+                        }
+                    }
                 }
-            })
+            }
         };
         match held.await {
             Ok(()) => LineError::Silent,
@@ -205,32 +223,87 @@ impl RegistryClient {
         }
     }
 
-    async fn connect(&self, inner: &Inner) -> Result<Connection, LineError> {
-        let place = self.addr.at.to_string();
-        let found = tokio::net::lookup_host((self.addr.at.host(), self.addr.at.port())).await;
-        let found: Vec<SocketAddr> =
-            found.map_err(|error| LineError::Lookup(place.clone(), error))?.collect();
-        let pinned = self.lock().key;
-        if found.is_empty() {
-            return Err(LineError::NoAddress(place));
-        }
-        let expect = match (pinned, self.addr.fingerprint) {
-            // A fingerprint given by the operator outranks the pin.
-            (Some(key), None) => Expect::Key(key),
-            (_, Some(_)) | (None, None) => Expect::Any,
+    /// Registers over `line`, and takes pushes until it breaks.
+    async fn hold_line(
+        &self,
+        inner: &Arc<Inner>,
+        backoff: &mut Backoff,
+        line: Connection,
+    ) -> Result<(), LineError> {
+        let line = Arc::new(line);
+        let mut candidates = inner.endpoint.reach().candidates();
+        let register = self.register_at(candidates.borrow_and_update().as_slice());
+        let Answer::Registered(registered) = ask_on(&line, &Request::Register(register)).await?
+        else {
+            return Err(RegistryError::Confused.into());
         };
-        let dial = inner.endpoint.connect_any(expect, &found, Alpn::Registry);
-        let line = match timeout(ANSWER_TIMEOUT, dial).await {
-            Ok(Ok(line)) => line,
-            Ok(Err(ConnectError::WrongKey { .. })) => return Err(LineError::WrongKey),
-            Ok(Err(error)) => return Err(LineError::Connect(error)),
-            Err(_) => return Err(LineError::Silent),
+        backoff.reset();
+        tracing::info!(rendezvous = %self.addr.at, address = %registered.address, "registered");
+        *self.lock() = RegistryStatus {
+            registered: Some(registered.clone()),
+            key: Some(line.peer()),
+            since: Some(now()),
+            connected: true,
+            last_error: None,
         };
-        if self.addr.fingerprint.is_some_and(|wanted| line.peer().fingerprint() != wanted) {
-            line.close(close::NOT_TRUSTED, "not the pinned key");
-            return Err(LineError::WrongKey);
+        self.line.send_replace(Some(Arc::clone(&line)));
+        let event = RegistryEvent::Connected { key: line.peer(), registered };
+        Arc::clone(&inner.host).registry(event).await;
+        let broken = tokio::select! {
+            broken = self.take_pushes(inner, &line) => broken,
+            never = self.keep_told(&line, candidates) => match never {},
+            never = self.keep_beacons(inner, &line) => match never {},
+        };
+        Err(match line.close_reason() {
+            Some(reason) => closed(&reason),
+            None => {
+                line.close(close::PROTOCOL, "pushes broke off");
+                LineError::Exchange(broken.into())
+            }
+        })
+    }
+
+    /// What this node registers with when it may be reached at `candidates`.
+    fn register_at(&self, candidates: &[SocketAddr]) -> Register {
+        let mut register = self.register.clone();
+        if !register.fixed && !candidates.is_empty() {
+            register.endpoints = Endpoints::new(candidates.iter().copied());
         }
-        Ok(line)
+        register
+    }
+
+    /// Registers again whenever this node may be reached elsewhere.
+    async fn keep_told(
+        &self,
+        line: &Connection,
+        mut candidates: watch::Receiver<Vec<SocketAddr>>,
+    ) -> Infallible {
+        loop {
+            if self.register.fixed || candidates.changed().await.is_err() {
+                return pending().await;
+            }
+            let register = self.register_at(candidates.borrow_and_update().as_slice());
+            if let Err(error) = ask_on(line, &Request::Register(register)).await {
+                tracing::debug!(%error, "the rendezvous was not told of new endpoints");
+            }
+            // Several things change at once when a network does.
+            tokio::time::sleep(REGISTER_PAUSE).await;
+        }
+    }
+
+    /// Asks for the beacons and a ticket, now and when half of its time is over.
+    async fn keep_beacons(&self, inner: &Inner, line: &Connection) -> Infallible {
+        loop {
+            match ask_on(line, &Request::Beacons).await {
+                Ok(Answer::Beacons { beacons, ticket }) => {
+                    let list = beacons::list(self.beacon.as_ref(), &self.addr.at, &beacons);
+                    inner.endpoint.reach().set_beacons(list, Some(ticket));
+                }
+                Ok(_) => tracing::debug!("the rendezvous answered something else than beacons"),
+                Err(error) => tracing::debug!(%error, "the rendezvous tells no beacons"),
+            }
+            tokio::time::sleep(TICKET_PAUSE).await;
+        }
     }
 
     async fn take_pushes(&self, inner: &Arc<Inner>, line: &Connection) -> FramedError {
