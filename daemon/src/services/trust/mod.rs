@@ -128,7 +128,7 @@ impl TrustService {
     /// Everybody with whom trust is mutual now.
     pub(crate) fn mutual(&self) -> Vec<NodeId> {
         self.look(|trust, now| {
-            let peers = trust.peers(now).into_iter();
+            let peers = trust.peers(now);
             let mutual = peers.filter(|(_, standing)| standing.state == TrustState::Mutual);
             mutual.map(|(record, _)| record.peer).collect()
         })
