@@ -6,6 +6,12 @@ use std::time::{Duration, Instant};
 use crate::via::Via;
 
 /// A path that carries what goes to the peer.
+///
+/// A direct one has always been proven by an own ping and its pong. The source
+/// of an authentic ping is not enough, not even when there is no other path:
+/// whoever overheard a ping can send it again from a forged source, and QUIC
+/// would then flood somebody else. Such a source gets a pong and a ping at once
+/// instead, so that honest peers wait for one round trip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chosen {
     /// The way.
@@ -38,14 +44,6 @@ pub enum Reason {
     DirectDied,
     /// The network of this machine changed and the direct path with it.
     NetworkChanged,
-    /// There is nothing better than the source of an authentic ping.
-    ///
-    /// It may be a lie: whoever overheard a ping can send it again from a
-    /// forged source. Until the path is proven the shell sends at most three
-    /// times the bytes there that came from there, as RFC 9000 §8 has it for
-    /// addresses that have not been validated. It is proven or given up within
-    /// seconds.
-    Unproven,
     /// No path: every beacon says that the peer is not there.
     PeerAbsent,
     /// No path: this node is bound at no beacon, and nothing is proven.
@@ -65,7 +63,6 @@ impl Reason {
             Self::Birthday => "birthday",
             Self::DirectDied => "direct_died",
             Self::NetworkChanged => "network_changed",
-            Self::Unproven => "unproven",
             Self::PeerAbsent => "peer_absent",
             Self::NoPath => "no_path",
         }

@@ -1,24 +1,105 @@
-//! The paths to one peer.
+//! The paths to one peer: the doors, and the order in which its parts are asked.
+//!
+//! Decides which way what goes to the peer takes, and sends the probes for it.
+//! What the peer says is taken as authentic but possibly hostile or old: it can
+//! make this node send a bounded number of pings to single hosts, and nothing
+//! else. A direct path is used only after a pong to an own ping on it.
+//!
+//! # What is sent at most, to one peer
+//!
+//! | what | packets |
+//! |---|---|
+//! | pings by calls and to new sources | 64 at once, then 50/s |
+//! | pings in birthday probing | 100/s, for 10 s in a row |
+//! | pings to proven paths | 4/s each, [`MAX_PAIRS`](crate::pairs) of them |
+//! | pongs | 20 at once and 10/s for each source, 200 and 100/s in all |
+//! | calls and answers | 12 for each campaign and beacon; 8 at once, then 2.5/s |
+//!
+//! A pair of nodes without traffic sends, each of the two, a ping and a pong
+//! for each keepalive when it is direct, and nothing when nobody wants a
+//! session. Relayed, and with nothing getting through, each sends at most 60
+//! packets a minute once it has tried for a few minutes.
 
-use std::collections::VecDeque;
+mod probes;
+mod punching;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use pilot_proto::probe::Probe;
+use pilot_proto::probe::{Nat, Probe};
 
+use crate::answerer::Answerer;
+use crate::birthday::Birthday;
+use crate::bucket::Bucket;
+use crate::campaign::Campaign;
+use crate::chance::Chance;
+use crate::choice::Choice;
 use crate::chosen::{Chosen, Reason};
 use crate::local::{Local, Opened, Traffic};
 use crate::output::Output;
+use crate::own::{Own, canonical};
+use crate::pair::Due;
+use crate::pairs::{Pairs, Usage};
+use crate::pings::Pings;
+use crate::relays::Relays;
+use crate::sources::Sources;
+use crate::targets::Targets;
 use crate::via::{BeaconId, LocalId, Via};
+use crate::volleys::Volleys;
 
-/// Sockets that are opened at once for birthday probing, at most.
-pub const MAX_BIRTHDAY_SOCKETS: u16 = 256;
+/// How long a peer that shows itself is taken to want something, though nobody
+/// here does: longer than the longest keepalive, with which it would come again.
+const AWAKE_FOR: Duration = Duration::from_secs(30);
+
+/// How long after the last packet there still is traffic.
+const ACTIVE_FOR: Duration = Duration::from_secs(2);
+
+/// The keepalive until the shell has told one, and what it may be.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const KEEPALIVE_MIN: Duration = Duration::from_secs(2);
+const KEEPALIVE_MAX: Duration = Duration::from_secs(25);
+
+/// Probes that wait for the shell; beyond it they are dropped, as a full socket
+/// would. Several times what one input causes.
+const MAX_OUTBOX: usize = 1024;
+
+/// Pings by calls and to new sources.
+const PINGS: Bucket = Bucket::new(64, Duration::from_millis(20));
+
+/// Birthday probing at the peer's wish.
+const BIRTHDAYS: Bucket = Bucket::new(2, Duration::from_secs(30));
 
 /// The paths to one peer, for as long as it is trusted.
 #[derive(Debug)]
 pub struct Paths {
-    chosen: Option<Chosen>,
-    reason: Reason,
+    chance: Chance,
+    local: Option<Local>,
+    own: Own,
+    wanted: bool,
+    /// Whether a direct path was looked for at the last look.
+    needed: bool,
+    peer_heard: Option<Instant>,
+    traffic: Option<Instant>,
+    /// The call of which an answer tells something new.
+    asked: Option<(u64, Instant)>,
+    peer_nat: Nat,
+    peer_mapped: Option<SocketAddr>,
+    targets: Targets,
+    relays: Relays,
+    pings: Pings,
+    pairs: Pairs,
+    choice: Choice,
+    campaign: Campaign,
+    answerer: Answerer,
+    volleys: Volleys,
+    birthday: Birthday,
+    sources: Sources,
+    ping_limit: Bucket,
+    birthday_limit: Bucket,
+    /// Sockets that were opened for this machine.
+    held: BTreeSet<LocalId>,
+    settled: Instant,
     outbox: VecDeque<Output>,
 }
 
@@ -26,46 +107,172 @@ impl Paths {
     /// Nothing known, nothing wanted. The seed is random and secret, and never
     /// used for anything else: the peer must not guess the transactions.
     #[must_use]
-    pub fn new(_seed: [u8; 32], _now: Instant) -> Self {
-        Self { chosen: None, reason: Reason::NoPath, outbox: VecDeque::new() }
+    pub fn new(seed: [u8; 32], now: Instant) -> Self {
+        let mut chance = Chance::new(seed);
+        // Half of the numbers are left for counting on.
+        let campaign = Campaign::new(chance.number() >> 1);
+        Self {
+            chance,
+            local: None,
+            own: Own::default(),
+            wanted: false,
+            needed: false,
+            peer_heard: None,
+            traffic: None,
+            asked: None,
+            peer_nat: Nat::UNKNOWN,
+            peer_mapped: None,
+            targets: Targets::default(),
+            relays: Relays::default(),
+            pings: Pings::default(),
+            pairs: Pairs::default(),
+            choice: Choice::new(now),
+            campaign,
+            answerer: Answerer::new(),
+            volleys: Volleys::default(),
+            birthday: Birthday::default(),
+            sources: Sources::new(),
+            ping_limit: PINGS,
+            birthday_limit: BIRTHDAYS,
+            held: BTreeSet::new(),
+            settled: now,
+            outbox: VecDeque::new(),
+        }
     }
 
     /// Somebody here has a session with the peer, or wants one. While nobody
-    /// does nothing is sent but answers.
-    pub fn handle_wanted(&mut self, _wanted: bool, _now: Instant) {}
+    /// does, and the peer is silent too, nothing is sent but answers, and
+    /// direct paths are forgotten; a relay stays chosen.
+    pub fn handle_wanted(&mut self, wanted: bool, now: Instant) {
+        if wanted && !self.wanted {
+            self.relays.forget_absences();
+            self.campaign.handle_news(now);
+        }
+        self.wanted = wanted;
+        self.settle(now);
+    }
 
     /// This node's side changed. Cheap if it did not: may be called with the
     /// same again.
-    pub fn handle_local(&mut self, _local: Local, _now: Instant) {}
+    pub fn handle_local(&mut self, local: Local, now: Instant) {
+        if self.local.as_ref() == Some(&local) {
+            return;
+        }
+        let newly_bound = self.relays.set_beacons(&local.beacons);
+        let before = self.local.replace(local);
+        let (Some(local), before) = (&self.local, before.as_ref()) else { return };
+        self.own = Own::of(local);
+        let same_place = before.is_some_and(|before| {
+            before.candidates == local.candidates
+                && before.mapped == local.mapped
+                && before.nat == local.nat
+        });
+        if before.is_some_and(|before| local.network > before.network) {
+            self.on_network_changed(now);
+        } else if newly_bound || !same_place {
+            self.campaign.handle_news(now);
+        }
+        self.settle(now);
+    }
 
     /// Where the registry's card of the peer says that it is.
-    pub fn handle_endpoints(&mut self, _endpoints: &[SocketAddr], _now: Instant) {}
+    pub fn handle_endpoints(&mut self, endpoints: &[SocketAddr], now: Instant) {
+        if self.targets.set_card(endpoints) {
+            self.relays.forget_absences();
+            self.campaign.handle_news(now);
+            self.settle(now);
+        }
+    }
 
     /// A probe of the peer came this way. The shell has opened it with the key
     /// of the two nodes: nobody else can have made it, but anybody can have
     /// sent it again, from anywhere. The source of a direct one is in `via`.
-    pub fn handle_probe(&mut self, _via: Via, _probe: Probe, _now: Instant) {}
+    pub fn handle_probe(&mut self, via: Via, probe: Probe, now: Instant) {
+        let via = match via {
+            Via::Direct { local, remote } => Via::Direct { local, remote: canonical(remote) },
+            Via::Relay(beacon) => Via::Relay(beacon),
+        };
+        self.peer_heard = Some(now);
+        if let Via::Relay(beacon) = via
+            && self.relays.note_heard(beacon, now)
+        {
+            self.campaign.handle_news(now);
+        }
+        match probe {
+            Probe::Ping { tx } => self.on_ping(via, tx, now),
+            Probe::Pong { tx, .. } => self.on_pong(via, tx, now),
+            Probe::Call(call) => self.on_call(via, call, now),
+        }
+        self.settle(now);
+    }
 
-    /// QUIC sent or received on the chosen path.
-    pub fn handle_traffic(&mut self, _traffic: Traffic, _now: Instant) {}
+    /// QUIC sent or received on the chosen path. While it does, the path is
+    /// pinged every second.
+    pub fn handle_traffic(&mut self, traffic: Traffic, now: Instant) {
+        if !traffic.sent && !traffic.heard {
+            return;
+        }
+        self.traffic = Some(now);
+        if let (true, Some(Via::Relay(beacon))) = (traffic.heard, self.choice.via()) {
+            self.relays.note_heard(beacon, now);
+        }
+        self.settle(now);
+    }
 
     /// A beacon says that the peer is not bound there.
-    pub fn handle_absent(&mut self, _beacon: BeaconId, _now: Instant) {}
+    pub fn handle_absent(&mut self, beacon: BeaconId, now: Instant) {
+        if self.relays.note_absent(beacon, now) {
+            self.settle(now);
+            if self.choice.via().is_none() {
+                // No answer will come: what waited for it goes out.
+                self.volleys.widen(LocalId::MAIN, now);
+                self.settle(now);
+            }
+        }
+    }
 
     /// The answer to [`Output::OpenSockets`]. Sockets that are no longer wanted
     /// are given back by [`Output::CloseSockets`].
-    pub fn handle_sockets(&mut self, _opened: Opened, _now: Instant) {}
+    pub fn handle_sockets(&mut self, opened: Opened, now: Instant) {
+        let Opened { request, sockets } = opened;
+        self.held.extend(sockets.iter().map(|(local, _)| *local));
+        let fresh =
+            sockets.iter().find_map(|(local, mapped)| Some((*local, canonical((*mapped)?))));
+        let locals = sockets.iter().map(|(local, _)| *local);
+        if !self.campaign.handle_sockets(request, fresh, now) {
+            self.birthday.handle_sockets(request, locals, now);
+        }
+        self.settle(now);
+    }
 
     /// A socket that was opened for this machine is gone.
-    pub fn handle_socket_lost(&mut self, _local: LocalId, _now: Instant) {}
+    pub fn handle_socket_lost(&mut self, local: LocalId, now: Instant) {
+        self.held.remove(&local);
+        self.pairs.forget_local(local);
+        self.volleys.forget_local(local);
+        self.birthday.handle_socket_lost(local);
+        self.settle(now);
+    }
 
     /// The time of [`next_deadline`](Self::next_deadline) has come. Harmless earlier.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.settle(now);
+    }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        None
+        let chosen = self.choice.direct().and_then(|key| self.pairs.find(key));
+        let suspect = chosen.and_then(|pair| pair.suspect_at());
+        let deadlines = [
+            self.pairs.deadline(self.usage(self.settled)),
+            suspect.filter(|at| *at > self.settled),
+            self.campaign.deadline().filter(|_| self.needed),
+            self.volleys.deadline(),
+            self.birthday.deadline(),
+            self.peer_heard.filter(|_| !self.wanted).map(|heard| heard + AWAKE_FOR),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// The next thing to do.
@@ -76,12 +283,132 @@ impl Paths {
     /// The path in use; none if the peer cannot be reached now.
     #[must_use]
     pub fn chosen(&self) -> Option<Chosen> {
-        self.chosen
+        let rtt = match self.choice.via()? {
+            Via::Direct { local, remote } => {
+                self.pairs.find((local, remote)).map(|pair| pair.srtt())
+            }
+            Via::Relay(beacon) => self.relays.rtt(beacon, None),
+        };
+        self.choice.chosen(rtt)
     }
 
     /// Why this path is in use, or why none is.
     #[must_use]
     pub fn reason(&self) -> Reason {
-        self.reason
+        self.choice.reason()
+    }
+
+    /// Lets every part do what is due, in an order in which none works with
+    /// what another one has left behind.
+    fn settle(&mut self, now: Instant) {
+        self.settled = self.settled.max(now);
+        if !self.is_awake(now) {
+            self.fall_asleep();
+        }
+        self.watch_pairs(now);
+        self.choose(now);
+        self.look_around(now);
+        self.punch(now);
+        self.close_unused();
+    }
+
+    fn is_awake(&self, now: Instant) -> bool {
+        self.wanted || self.peer_heard.is_some_and(|heard| now < heard + AWAKE_FOR)
+    }
+
+    fn fall_asleep(&mut self) {
+        self.peer_heard = None;
+        self.pairs.forget_all();
+        self.volleys.stop();
+        self.choice.blame(Reason::RelayFirst);
+    }
+
+    fn on_network_changed(&mut self, now: Instant) {
+        self.pairs.forget_all();
+        self.pings.forget();
+        self.volleys.stop();
+        self.birthday.stop();
+        self.targets.forget_seen();
+        self.relays.forget_absences();
+        self.choice.blame(Reason::NetworkChanged);
+        self.campaign.restart(now);
+    }
+
+    fn watch_pairs(&mut self, now: Instant) {
+        let usage = self.usage(now);
+        while let Some((key, due)) = self.pairs.poll(usage, now) {
+            match due {
+                Due::Ping => self.ping(key, now),
+                Due::Died | Due::Forget | Due::Nothing => {}
+            }
+        }
+        let suspect = |key| self.pairs.find(key)?.suspect_since(now);
+        if let Some(key) = usage.chosen.filter(|key| suspect(*key).is_some()) {
+            self.pairs.hurry_others(key, now);
+        }
+    }
+
+    fn choose(&mut self, now: Instant) {
+        let relay = self.relays.decide();
+        if self.choice.decide(&self.pairs, relay, self.relays.why_none(), now) {
+            self.outbox.push_back(Output::Use(self.chosen()));
+        }
+    }
+
+    /// Whether a direct path is to be looked for.
+    fn look_around(&mut self, now: Instant) {
+        let needed = self.is_awake(now) && self.choice.direct().is_none();
+        if needed && !self.needed {
+            self.campaign.handle_news(now);
+        }
+        if !needed {
+            self.campaign.rest();
+            self.birthday.stop();
+        }
+        self.needed = needed;
+    }
+
+    fn close_unused(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        let used: BTreeSet<LocalId> = self
+            .pairs
+            .locals()
+            .chain(self.volleys.locals())
+            .chain(self.birthday.locals().iter().copied())
+            .chain(self.campaign.fresh())
+            .collect();
+        let unused: Vec<LocalId> = self.held.difference(&used).copied().collect();
+        if !unused.is_empty() {
+            self.held.retain(|local| used.contains(local));
+            self.outbox.push_back(Output::CloseSockets(unused));
+        }
+    }
+
+    fn usage(&self, now: Instant) -> Usage {
+        let keepalive = self.local.as_ref().map_or(KEEPALIVE, |local| local.keepalive);
+        Usage {
+            chosen: self.choice.direct(),
+            active: self.traffic.is_some_and(|at| now < at + ACTIVE_FOR),
+            keepalive: keepalive.clamp(KEEPALIVE_MIN, KEEPALIVE_MAX),
+        }
+    }
+
+    fn ping(&mut self, (local, remote): (LocalId, SocketAddr), now: Instant) {
+        let tx = self.chance.transaction();
+        let via = Via::Direct { local, remote };
+        self.pings.note_sent(tx, via, now);
+        self.send(via, Probe::Ping { tx });
+    }
+
+    fn send(&mut self, via: Via, probe: Probe) {
+        if self.outbox.len() < MAX_OUTBOX {
+            self.outbox.push_back(Output::Send { via, probe });
+        }
     }
 }
+
+#[cfg(test)]
+#[path = "tests/mod.rs"]
+mod tests;
