@@ -116,6 +116,41 @@ impl Node {
     }
 }
 
+/// A node in a thread of its own, which dies without a word.
+pub(crate) struct Doomed {
+    pub(crate) id: NodeId,
+    end: tokio::sync::oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Doomed {
+    /// A node that trusts `peer`, and that `peer` trusts and finds.
+    pub(crate) fn start(seed: u8, boot: u64, peer: &Node) -> Self {
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let (told, tells) = std::sync::mpsc::channel();
+        let peer_id = peer.id;
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                let node = Node::start(seed, boot);
+                node.admit(peer_id);
+                told.send((node.id, node.card())).unwrap();
+                drop(ended.await);
+            });
+        });
+        let (id, card) = tells.recv().unwrap();
+        peer.admit(id);
+        peer.overlay.learn(id, card);
+        Self { id, end, thread }
+    }
+
+    /// Returns when its socket is closed and nothing of it runs any more.
+    pub(crate) fn kill(self) {
+        self.end.send(()).unwrap();
+        self.thread.join().unwrap();
+    }
+}
+
 /// Two nodes that trust each other and know where the other is.
 pub(crate) fn pair() -> (Node, Node) {
     let (one, two) = (Node::start(1, 10), Node::start(2, 20));

@@ -4,7 +4,7 @@ use pilot_overlay::{DialError, LinkEvent};
 use pilot_proto::close;
 use pilot_transport::{FramedError, Priority};
 
-use crate::nodes::{Node, echo, pair, within};
+use crate::nodes::{Doomed, Node, echo, pair, within};
 
 #[tokio::test]
 async fn whoever_dials_both_use_one_session() {
@@ -118,17 +118,20 @@ async fn waiting_for_a_peer_ends_when_it_appears_and_when_trust_ends() {
 
 #[tokio::test]
 async fn a_peer_that_restarted_is_dialled_anew_and_its_dead_session_buried() {
-    let (mut one, two) = pair();
+    let mut one = Node::start(1, 10);
+    let two = Doomed::start(2, 20, &one);
     let old = within(one.overlay.session(two.id)).await.unwrap();
     assert_eq!(one.hears(two.id).await, LinkEvent::Up);
 
     // As after a kill -9: the same key and another run, elsewhere; nobody says goodbye.
+    let id = two.id;
+    two.kill();
     let reborn = Node::start(2, 21);
     reborn.admit(one.id);
     one.meet(&reborn);
-    let new = within(one.overlay.session(two.id)).await.unwrap();
+    let new = within(one.overlay.connected(id)).await.unwrap();
 
-    assert_eq!(one.hears(two.id).await, LinkEvent::Down);
+    assert_eq!(one.hears(id).await, LinkEvent::Down);
     assert!(old.connection().is_closed());
     assert!(echo(&new).await);
     assert_eq!(new.connection().remote_addr(), reborn.overlay.local_addr());
