@@ -68,6 +68,9 @@ pub(crate) fn serve() -> anyhow::Result<()> {
         let endpoint = bind(SERVER, vec![Alpn::Peer])?;
         let addr = endpoint.local_addr();
         let overlay = overlay(endpoint, Vec::new());
+        for number in 0..FIRST + COUNTED {
+            overlay.admit(load::key(number).id());
+        }
         crate::say(&format!("serving {addr}"))?;
         std::future::pending::<()>().await;
         drop(overlay);
@@ -85,6 +88,7 @@ async fn connect(
     let connect = |number| async move {
         let card = Card { endpoints: Endpoints::new([addr]), ..Card::default() };
         let overlay = overlay(bind(number, Vec::new())?, vec![(server, card)]);
+        overlay.admit(server);
         let session = overlay.session(server).await.context("no session")?;
         anyhow::Ok((overlay, session))
     };
@@ -115,6 +119,7 @@ fn overlay(endpoint: Endpoint, cards: Vec<(NodeId, Card)>) -> Overlay {
         host: Arc::new(Open),
         cards,
         registry: None,
+        beacon: None,
         register,
     })
 }

@@ -3,15 +3,14 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
 use pilot_identity::NodeId;
 use pilot_proto::control::{ControlAnswer, ControlRequest, Hello};
 use pilot_proto::frame::MAX_SMALL_FRAME;
 use pilot_proto::registry::{Answer, Request, View};
 use pilot_proto::{MINOR_VERSION, PeerRef, Service, close};
-use pilot_transport::{Alpn, CloseReason, ConnectError, Connection, Expect, PathReport, Priority};
+use pilot_transport::{Alpn, CloseReason, ConnectError, Connection, Expect, Priority};
 use pilot_transport::{Framed, FramedError};
 use tokio::time::timeout;
 
@@ -32,11 +31,15 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
 /// A dial asks again only after 1, 3 and 7 s, and a peer that has just
 /// returned must be reached within 1 s. A handshake that takes longer than
 /// this pause still wins over the later ones.
-const DIAL_ANEW: Duration = Duration::from_millis(500);
+const DIAL_ANEW: Duration = Duration::from_millis(250);
 
-/// Dials of one try at once: one each half second, and one for each card
+/// Dials of one try at once: one each quarter of a second, and one for each card
 /// that comes meanwhile. Beyond it those under way must do.
 const MAX_DIALS: usize = 16;
+
+/// How long a peer that was knocked at may take to say that it does not trust
+/// this node; it does so at once.
+const KNOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// First and longest pause between tries.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
@@ -139,46 +142,58 @@ impl Inner {
         greeted
     }
 
-    /// Dials again and again until somebody answers in whatever way or there
-    /// is a session: by the best path to the peer, and, while none is found,
-    /// at the endpoints on its card. Whoever answers there says more than
-    /// silence: another key, or that it does not trust this node.
+    /// Dials again and again by the best path to the peer until somebody
+    /// answers in whatever way, or there is a session.
+    ///
+    /// While there is no path, also knocks at the endpoints on its card: who
+    /// answers there says more than silence, namely that it has another key,
+    /// speaks another version, or does not trust this node.
     async fn reach(&self, id: NodeId, peer: &Peer) -> Result<Reached, DialError> {
         let mut news = peer.news();
-        let mut dials: FuturesUnordered<BoxFuture<'_, _>> = FuturesUnordered::new();
-        let mut is_first = true;
+        let mut dials = FuturesUnordered::new();
+        let mut knocks = FuturesUnordered::new();
         loop {
             news.mark_unchanged();
             if let Some(session) = peer.session() {
                 return Ok(Reached::Session(session));
             }
             let card = peer.card();
-            if dials.len() < MAX_DIALS {
-                dials.push(self.endpoint.connect_peer(id, Alpn::Peer).boxed());
-                let has_path = self.reach_of(&id).is_some_and(|path| path.way.is_some());
-                if !is_first && !has_path && !card.endpoints.as_slice().is_empty() {
-                    dials.push(self.dial_card(id, card).boxed());
-                }
-                is_first = false;
+            let path = self.endpoint.reach().path(&id);
+            let has_path = path.is_some_and(|path| path.way.is_some());
+            if !has_path && !dials.is_empty() && knocks.is_empty() {
+                knocks.push(self.knock(id, card));
+            }
+            if dials.len() < MAX_DIALS && (has_path || dials.is_empty()) {
+                dials.push(self.endpoint.connect_peer(id, Alpn::Peer));
             }
             tokio::select! {
-                Some(answered) = dials.next() => match answered {
-                    Err(ConnectError::Unreachable) if !dials.is_empty() => {}
-                    answered => return Ok(Reached::Connection(answered?)),
-                },
+                Some(answered) = dials.next() => return Ok(Reached::Connection(answered?)),
+                Some(answered) = knocks.next() => answered?,
                 _ = news.changed() => {}
                 () = tokio::time::sleep(DIAL_ANEW) => {}
             }
         }
     }
 
-    fn reach_of(&self, id: &NodeId) -> Option<PathReport> {
-        self.endpoint.reach().path(id)
-    }
-
-    async fn dial_card(&self, id: NodeId, card: Card) -> Result<Connection, ConnectError> {
+    /// Asks at the endpoints on a card why there is no path. Says nothing
+    /// there; if the peer would listen, a path is on its way.
+    async fn knock(&self, id: NodeId, card: Card) -> Result<(), DialError> {
         let endpoints = card.endpoints.as_slice();
-        self.endpoint.connect_any(Expect::Key(id), endpoints, Alpn::Peer).await
+        match self.endpoint.connect_any(Expect::Key(id), endpoints, Alpn::Peer).await {
+            Ok(connection) => {
+                let refused = timeout(KNOCK_PATIENCE, connection.closed()).await;
+                connection.close(close::GOODBYE, "only asking");
+                match refused {
+                    Ok(CloseReason::PeerClosed { code, .. }) if code == close::NOT_TRUSTED => {
+                        self.host.link(id, LinkEvent::NotTrusted);
+                        Err(DialError::NotTrustedThere)
+                    }
+                    Ok(_) | Err(_) => Ok(()),
+                }
+            }
+            Err(ConnectError::Unreachable | ConnectError::TimedOut) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Asks the rendezvous where a peer is: trust may be so new that it has

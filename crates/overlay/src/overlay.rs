@@ -172,6 +172,7 @@ impl Overlay {
             let card = peer_state.card();
             self.inner.endpoint.reach().learn(&peer, card.endpoints.as_slice());
         }
+        self.inner.endpoint.reach().greet(&peer);
     }
 
     /// `peer` is no longer trusted: nothing is sent to it and nothing answered.

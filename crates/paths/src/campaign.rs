@@ -50,8 +50,13 @@ pub(crate) const BIRTHDAY_FOR: Duration = Duration::from_secs(10);
 const REST: Duration = Duration::from_secs(5);
 const REST_MAX: Duration = Duration::from_secs(120);
 
-/// The longest while the peer cannot be reached in any way.
+/// The same while the peer cannot be reached in any way, not even by a relay.
+/// Somebody waits for it then, and it must be found within a second of its
+/// return: the rests stay short for some ten campaigns, which is longer than
+/// one dial takes. Each new dial is news, and begins with short ones.
+const REST_ABSENT: Duration = Duration::from_millis(200);
 const REST_MAX_ABSENT: Duration = Duration::from_secs(30);
+const PATIENT_CAMPAIGNS: u32 = 10;
 
 /// How long those behind NATs are not pinged while the answer to the first call
 /// is awaited: a ping that is there before theirs was sent can spoil the
@@ -365,8 +370,12 @@ impl Campaign {
         let until = if self.again {
             self.started.map_or(now, |started| now.max(started + START_EVERY))
         } else {
-            let longest = if situation.reachable { REST_MAX } else { REST_MAX_ABSENT };
-            let rest = doubled(REST, self.failures, longest);
+            let rest = if situation.reachable {
+                doubled(REST, self.failures, REST_MAX)
+            } else {
+                let times = self.failures.saturating_sub(PATIENT_CAMPAIGNS);
+                doubled(REST_ABSENT, times, REST_MAX_ABSENT)
+            };
             self.failures = self.failures.saturating_add(1);
             now + rest
         };

@@ -152,6 +152,21 @@ impl Paths {
         self.settle(now);
     }
 
+    /// The peer may have tried before this node answered it: tells it that it
+    /// is answered now, by one ping to wherever it may be.
+    pub fn handle_admitted(&mut self, now: Instant) {
+        for remote in self.targets.list(&self.own) {
+            if self.ping_limit.take(now) {
+                self.ping((LocalId::MAIN, remote), now);
+            }
+        }
+        if let Some(beacon) = self.relays.decide() {
+            let tx = self.chance.transaction();
+            self.send(Via::Relay(beacon), Probe::Ping { tx });
+        }
+        self.settle(now);
+    }
+
     /// This node's side changed. Cheap if it did not: may be called with the
     /// same again.
     pub fn handle_local(&mut self, local: Local, now: Instant) {

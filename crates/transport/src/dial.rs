@@ -14,7 +14,7 @@ use crate::candidates::MAX_CANDIDATES;
 use crate::carrier::Carrier;
 use crate::connection::{Connection, code_of, reason_of};
 use crate::endpoint::Endpoint;
-use crate::socket::synthetic;
+use crate::socket::{canonical, synthetic};
 use crate::tls::{ServerVerifier, TlsError};
 
 /// Head start of each candidate before the next is tried beside it.
@@ -146,6 +146,7 @@ impl From<quinn::ConnectError> for ConnectError {
 impl Endpoint {
     /// Connects to whoever `expect` allows at `addr`.
     ///
+    /// This is for whom no path is kept: `addr` is where it is, and stays so.
     /// Gives up after the idle timeout without an answer; a caller with less
     /// patience drops the future. Cancel safe: that abandons the dial.
     ///
@@ -164,6 +165,8 @@ impl Endpoint {
         };
         let verifier = Arc::new(ServerVerifier::expecting(expected));
         let addr = self.socket().reachable(addr).ok_or(ConnectError::Unreachable)?;
+        // Whoever speaks with a peer past its paths must get its answers so.
+        self.socket().routes.forget_source(canonical(addr));
         let config = self.client_config(alpn, Arc::clone(&verifier))?;
         let connecting = self.quinn().connect_with(config, addr, SERVER_NAME)?;
         let connection =

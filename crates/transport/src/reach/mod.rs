@@ -154,8 +154,20 @@ impl Reach {
     /// Where others say that `peer` is.
     pub fn learn(&self, peer: &NodeId, endpoints: &[SocketAddr]) {
         self.with(|state, now| {
-            state.with_peer(peer, now, |paths| paths.handle_endpoints(endpoints, now));
+            state.with_peer(peer, now, |paths| {
+                paths.handle_endpoints(endpoints, now);
+                if !paths.chosen().is_some_and(|chosen| chosen.via.is_direct()) {
+                    // It may have been looking for this node already.
+                    paths.handle_admitted(now);
+                }
+            });
         });
+    }
+
+    /// Tells `peer`, which was admitted just now and may have tried already,
+    /// that it is answered from here on.
+    pub fn greet(&self, peer: &NodeId) {
+        self.with(|state, now| state.with_peer(peer, now, |paths| paths.handle_admitted(now)));
     }
 
     /// Which beacons there are, at most four, and the ticket for them.

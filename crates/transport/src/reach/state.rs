@@ -248,7 +248,7 @@ impl State {
             // A path by this beacon is the same path, at another place.
             for (_, peer) in self.peers.iter() {
                 let chosen = peer.paths.chosen();
-                peer.route.set_way(chosen.and_then(|chosen| self.way(chosen.via)));
+                self.socket.set_way(&peer.route, chosen.and_then(|chosen| self.way(chosen.via)));
             }
         }
     }
@@ -366,7 +366,7 @@ impl State {
                 Output::Use(chosen) => {
                     let way = chosen.and_then(|chosen| self.way(chosen.via));
                     if let Some(entry) = self.peers.get(peer) {
-                        entry.route.set_way(way);
+                        self.socket.set_way(&entry.route, way);
                         tracing::info!(peer = %peer.short(), path = %words(way),
                             reason = entry.paths.reason().word(), "path");
                     }

@@ -22,6 +22,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
@@ -379,8 +380,13 @@ impl Socket {
 
     fn send_to_peer(&self, route: &Route, transmit: &Transmit<'_>) -> std_io::Result<()> {
         let (io, to, header) = match route.way() {
-            // Nobody knows the way any more: lost, as on a broken network.
-            None => return Ok(()),
+            None => {
+                let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
+                for datagram in transmit.contents.chunks(segment.max(1)) {
+                    route.hold(Instant::now(), Bytes::copy_from_slice(datagram));
+                }
+                return Ok(());
+            }
             Some(Way::Direct { local, remote }) => match self.io(local) {
                 Some(io) => (io, remote, None),
                 None => return Ok(()),
@@ -403,6 +409,27 @@ impl Socket {
             // QUIC waits for the main socket alone.
             Err(_) if !Arc::ptr_eq(&io, &self.main) => Ok(()),
             sent => sent,
+        }
+    }
+
+    /// Sends everything to the peer this way from now on, first what was held
+    /// for want of one.
+    pub(crate) fn set_way(&self, route: &Route, way: Option<Way>) {
+        route.set_way(way);
+        if way.is_none() {
+            return;
+        }
+        for datagram in route.take_held(Instant::now()) {
+            let transmit = Transmit {
+                destination: route.synthetic,
+                ecn: None,
+                contents: &datagram,
+                segment_size: None,
+                src_ip: None,
+            };
+            if let Err(error) = self.send_to_peer(route, &transmit) {
+                tracing::trace!(%error, "what was held is lost");
+            }
         }
     }
 

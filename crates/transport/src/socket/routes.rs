@@ -9,8 +9,10 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use pilot_identity::NodeId;
 use pilot_paths::LocalId;
 use pilot_proto::beacon::RelayId;
@@ -26,6 +28,12 @@ const PORT: u16 = 1;
 /// Sources remembered for one peer; the oldest is forgotten beyond. A peer has
 /// a few candidates, and one more with each change of its network.
 const MAX_SOURCES: usize = 32;
+
+/// Datagrams kept for a peer that has no way yet: a few handshakes.
+const MAX_HELD: usize = 32;
+
+/// After which QUIC has sent them again.
+const HELD_FOR: Duration = Duration::from_secs(1);
 
 /// A TLS connection that carries datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +91,8 @@ pub(crate) struct Route {
     heard: AtomicU64,
     /// The first datagram sent in a quiet time stirs whoever watches.
     quiet: AtomicBool,
+    /// What was sent while there was no way, and when.
+    held: Mutex<VecDeque<(Instant, Bytes)>>,
 }
 
 /// What a destination of QUIC's is.
@@ -142,8 +152,27 @@ impl Route {
         *self.way.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn set_way(&self, way: Option<Way>) {
+    /// The caller sends what was held ([`Self::take_held`]).
+    pub(super) fn set_way(&self, way: Option<Way>) {
         *self.way.write().unwrap_or_else(PoisonError::into_inner) = way;
+    }
+
+    /// Keeps a datagram that has no way yet: the answer to a handshake comes
+    /// before the path is proven from here, and QUIC repeats it only after a
+    /// second. The oldest is lost beyond the bound.
+    pub(crate) fn hold(&self, now: Instant, datagram: Bytes) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.len() >= MAX_HELD {
+            held.pop_front();
+        }
+        held.push_back((now, datagram));
+    }
+
+    /// What was kept and is still of use.
+    pub(crate) fn take_held(&self, now: Instant) -> Vec<Bytes> {
+        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        let is_fresh = |(at, _): &(Instant, Bytes)| now.duration_since(*at) < HELD_FOR;
+        held.into_iter().filter(is_fresh).map(|(_, datagram)| datagram).collect()
     }
 
     /// Counts what was sent; true if nothing had been for a while.
@@ -190,6 +219,7 @@ impl Routes {
                 sent: AtomicU64::new(0),
                 heard: AtomicU64::new(0),
                 quiet: AtomicBool::new(true),
+                held: Mutex::default(),
             })
         };
         let route = Arc::clone(tables.by_relay.entry(relay_id).or_insert_with(fresh));
@@ -229,6 +259,15 @@ impl Routes {
         let oldest = (sources.len() > MAX_SOURCES).then(|| sources.pop_front()).flatten();
         if let Some(oldest) = oldest {
             tables.by_source.remove(&oldest);
+        }
+    }
+
+    /// QUIC is about to speak with `source` by its real address.
+    pub(crate) fn forget_source(&self, source: SocketAddr) {
+        let mut tables = self.write();
+        let Some(route) = tables.by_source.remove(&source) else { return };
+        if let Some(sources) = tables.sources.get_mut(&route.peer) {
+            sources.retain(|kept| *kept != source);
         }
     }
 
@@ -389,6 +428,24 @@ mod tests {
         route.rest();
         assert!(route.count_sent(1));
         assert_eq!(route.traffic().0, 3);
+    }
+
+    #[test]
+    fn what_has_no_way_yet_is_held_for_a_second_and_not_without_bound() {
+        let routes = Routes::default();
+        let route = routes.admit(id(1));
+        let now = Instant::now();
+        let datagram = |n: u8| Bytes::from(vec![n]);
+
+        for n in 0..100 {
+            route.hold(now, datagram(n));
+        }
+
+        let kept: Vec<Bytes> = (68..100).map(datagram).collect();
+        assert_eq!(route.take_held(now + Duration::from_millis(999)), kept);
+        assert!(route.take_held(now).is_empty());
+        route.hold(now, datagram(1));
+        assert!(route.take_held(now + Duration::from_secs(1)).is_empty());
     }
 
     #[test]
