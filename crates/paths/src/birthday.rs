@@ -149,7 +149,7 @@ impl Birthday {
     pub(crate) fn found(&self, local: LocalId, remote: SocketAddr) -> bool {
         match &self.state {
             State::Idle | State::Opening { .. } => false,
-            State::Many { sockets, .. } => sockets.contains(&local),
+            State::Many { sockets, target, .. } => remote == *target || sockets.contains(&local),
             State::Scan { ip, .. } => remote.ip() == *ip,
         }
     }

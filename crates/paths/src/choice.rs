@@ -352,11 +352,7 @@ mod tests {
         bench.pongs(WAN, 20, 3);
         bench.decide(RELAY);
         bench.pongs(OTHER_WAN, 80, 3);
-        let usage = Usage {
-            chosen: bench.choice.direct(),
-            active: true,
-            keepalive: Duration::from_secs(20),
-        };
+        let usage = Usage { chosen: bench.choice.direct(), active: true, keepalive: None };
 
         bench.now += Duration::from_secs(1);
         for _ in 0..3 {

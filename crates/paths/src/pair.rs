@@ -61,8 +61,9 @@ pub(crate) struct Duty {
     pub(crate) chosen: bool,
     /// Whether there is traffic with the peer.
     pub(crate) active: bool,
-    /// How long it may be silent without traffic.
-    pub(crate) keepalive: Duration,
+    /// How long it may be silent without traffic; none if nobody here wants it
+    /// kept.
+    pub(crate) keepalive: Option<Duration>,
 }
 
 /// What is to be done about a path.
@@ -276,8 +277,8 @@ impl Pair {
             State::Doubted { .. } | State::Proven { waiting: Some(_) } => Some(RETRY_EVERY),
             State::Proven { waiting: None } if !self.is_settled() => Some(RETRY_EVERY),
             State::Proven { waiting: None } => match (duty.chosen, duty.active) {
-                (true, true) => Some(ACTIVE_EVERY.min(duty.keepalive)),
-                (true, false) => Some(duty.keepalive),
+                (true, true) => Some(ACTIVE_EVERY),
+                (true, false) => duty.keepalive,
                 (false, true) => Some(STANDBY_EVERY),
                 // Nobody looks at the alternatives while nothing is sent.
                 (false, false) => None,
@@ -293,7 +294,8 @@ mod tests {
     use super::*;
 
     const RTT: Duration = Duration::from_millis(20);
-    const BUSY: Duty = Duty { chosen: true, active: true, keepalive: Duration::from_secs(20) };
+    const BUSY: Duty =
+        Duty { chosen: true, active: true, keepalive: Some(Duration::from_secs(20)) };
     const IDLE: Duty = Duty { active: false, ..BUSY };
     const STANDBY: Duty = Duty { chosen: false, ..BUSY };
 
@@ -359,6 +361,15 @@ mod tests {
         let seen = run(&mut pair(now), IDLE, now, 60_500, |_| true);
 
         assert_eq!(times(&seen, Due::Ping), [20_000, 40_000, 60_000]);
+    }
+
+    #[test]
+    fn a_path_that_nobody_here_wants_is_left_to_the_peer() {
+        let now = crate::clock::start();
+
+        let seen = run(&mut pair(now), Duty { keepalive: None, ..IDLE }, now, 100_000, |_| true);
+
+        assert_eq!(seen, []);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) struct Pairs(BTreeMap<PairKey, Pair>);
 pub(crate) struct Usage {
     pub(crate) chosen: Option<PairKey>,
     pub(crate) active: bool,
-    pub(crate) keepalive: Duration,
+    pub(crate) keepalive: Option<Duration>,
 }
 
 impl Usage {
@@ -162,8 +162,7 @@ mod tests {
     fn a_death_makes_the_others_doubtful() {
         let now = crate::clock::start();
         let mut pairs = Pairs::default();
-        let usage =
-            Usage { chosen: Some(key(1)), active: true, keepalive: Duration::from_secs(20) };
+        let usage = Usage { chosen: Some(key(1)), active: true, keepalive: None };
         for port in [1, 2] {
             pairs.handle_pong(key(port), Origin::Plain, Duration::ZERO, usage.chosen, now);
         }

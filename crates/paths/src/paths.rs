@@ -48,8 +48,8 @@ use crate::targets::Targets;
 use crate::via::{BeaconId, LocalId, Via};
 use crate::volleys::Volleys;
 
-/// How long a peer that shows itself is taken to want something, though nobody
-/// here does: longer than the longest keepalive, with which it would come again.
+/// How long a direct path to a peer that shows itself is kept, though nobody here
+/// wants it: longer than the longest keepalive, with which it would come again.
 const AWAKE_FOR: Duration = Duration::from_secs(30);
 
 /// How long after the last packet there still is traffic.
@@ -141,8 +141,9 @@ impl Paths {
     }
 
     /// Somebody here has a session with the peer, or wants one. While nobody
-    /// does, and the peer is silent too, nothing is sent but answers, and
-    /// direct paths are forgotten; a relay stays chosen.
+    /// does nothing is sent but answers, and pings back to where the peer shows
+    /// itself; once it is silent too, direct paths are forgotten and a relay
+    /// stays chosen.
     pub fn handle_wanted(&mut self, wanted: bool, now: Instant) {
         if wanted && !self.wanted {
             self.relays.forget_absences();
@@ -372,7 +373,8 @@ impl Paths {
 
     /// Whether a direct path is to be looked for.
     fn look_around(&mut self, now: Instant) {
-        let needed = self.is_awake(now) && self.choice.direct().is_none();
+        // A peer that wants something leads by itself: it is answered.
+        let needed = self.wanted && self.choice.direct().is_none();
         if needed && !self.needed {
             self.campaign.handle_news(now);
         }
@@ -406,7 +408,7 @@ impl Paths {
         Usage {
             chosen: self.choice.direct(),
             active: self.traffic.is_some_and(|at| now < at + ACTIVE_FOR),
-            keepalive: keepalive.clamp(KEEPALIVE_MIN, KEEPALIVE_MAX),
+            keepalive: self.wanted.then_some(keepalive.clamp(KEEPALIVE_MIN, KEEPALIVE_MAX)),
         }
     }
 
