@@ -71,7 +71,7 @@ impl Inner {
             Err(_) => return tracing::debug!("handshake timed out"),
         };
         match connection.alpn() {
-            Alpn::Peer => self.admit(connection).await,
+            Alpn::Peer => self.welcome(connection).await,
             Alpn::Trust => match strangers.exchanges.try_acquire() {
                 Ok(_slot) if strangers.gate.may_exchange(source.ip(), Instant::now()) => {
                     self.trust_exchange(&connection, source).await;
@@ -83,7 +83,7 @@ impl Inner {
     }
 
     /// Lets a mutually trusted key in once its daemon has said hello.
-    async fn admit(self: &Arc<Self>, connection: Connection) {
+    async fn welcome(self: &Arc<Self>, connection: Connection) {
         if !self.host.admits(&connection.peer()) {
             connection.close(close::NOT_TRUSTED, "trust is not mutual");
             return;

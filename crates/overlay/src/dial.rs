@@ -120,6 +120,8 @@ impl Inner {
 
     /// Dials until somebody answers, says hello, and puts the session to use.
     async fn dial(self: &Arc<Self>, id: NodeId, peer: &Arc<Peer>) -> Result<Session, DialError> {
+        // The host may be about to say so; whoever trusts a peer uses it at once.
+        self.admit(id);
         if peer.card().endpoints.as_slice().is_empty() {
             self.look_up(id).await;
         }

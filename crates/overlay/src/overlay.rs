@@ -167,12 +167,7 @@ impl Overlay {
     /// `peer` is trusted from now on: it can find paths to this node, and this
     /// node to it. To be called again for every trusted peer after each start.
     pub fn admit(&self, peer: NodeId) {
-        self.inner.endpoint.reach().admit(peer);
-        if let Some(peer_state) = self.inner.known(&peer) {
-            let card = peer_state.card();
-            self.inner.endpoint.reach().learn(&peer, card.endpoints.as_slice());
-        }
-        self.inner.endpoint.reach().greet(&peer);
+        self.inner.admit(peer);
     }
 
     /// `peer` is no longer trusted: nothing is sent to it and nothing answered.
@@ -277,6 +272,17 @@ impl Inner {
 
     fn known(&self, id: &NodeId) -> Option<Arc<Peer>> {
         self.peers().get(id).cloned()
+    }
+
+    /// See [`Overlay::admit`]; nothing happens if it was admitted before.
+    pub(crate) fn admit(&self, id: NodeId) {
+        let reach = self.endpoint.reach();
+        if reach.path(&id).is_some() {
+            return;
+        }
+        reach.admit(id);
+        let card = self.peer(id).card();
+        reach.learn(&id, card.endpoints.as_slice());
     }
 
     /// Keeps the paths to peers until the node stops.

@@ -321,3 +321,7 @@ impl Binding {
 fn pause(tries: u32) -> Duration {
     RETRY.0.saturating_mul(1 << tries.min(8)).min(RETRY.1)
 }
+
+#[cfg(test)]
+#[path = "tests/binding.rs"]
+mod tests;

@@ -164,12 +164,6 @@ impl Reach {
         });
     }
 
-    /// Tells `peer`, which was admitted just now and may have tried already,
-    /// that it is answered from here on.
-    pub fn greet(&self, peer: &NodeId) {
-        self.with(|state, now| state.with_peer(peer, now, |paths| paths.handle_admitted(now)));
-    }
-
     /// Which beacons there are, at most four, and the ticket for them.
     pub fn set_beacons(&self, beacons: Vec<BeaconAt>, ticket: Option<SignedTicket>) {
         self.with(|state, now| {
