@@ -28,6 +28,7 @@ pub(super) struct Puppet {
     pub(super) key: Arc<NodeKey>,
     pub(super) endpoint: Endpoint,
     line: Option<Connection>,
+    accepts: bool,
     runtime: Handle,
     _alive: oneshot::Sender<()>,
 }
@@ -45,7 +46,8 @@ impl Puppet {
             let _inside = handle.enter();
             Endpoint::bind(Arc::clone(&key), settings)?
         };
-        Ok(Self { key, endpoint, line: None, runtime: handle, _alive: alive })
+        let accepts = !accept.is_empty();
+        Ok(Self { key, endpoint, line: None, accepts, runtime: handle, _alive: alive })
     }
 
     /// Its key as a peer.
@@ -117,7 +119,18 @@ impl Puppet {
         let put = self.put(self.grant(node, Scopes::ALL, 1))?;
         ensure!(put == PutGrant::Stored, "{put:?}");
         eventually("the puppet is trusted", || Ok(api.stands(&self.peer(), TrustState::Trusted)?))?;
+        if self.accepts {
+            self.be_found(node);
+        }
         Ok(address)
+    }
+
+    /// Answers the probes of `node`, so that it finds a path. Whoever does so
+    /// dials it by no other.
+    fn be_found(&self, node: NodeId) {
+        let reach = self.endpoint.reach().clone();
+        reach.admit(node);
+        self.spawn(async move { reach.drive().await });
     }
 
     /// Dials the daemon of a node.
