@@ -176,7 +176,8 @@ pub enum Told {
         /// Where the node is seen to come from.
         observed: SocketAddr,
         /// Further addresses of this beacon that answer STUN: another port of
-        /// the same address, and another address.
+        /// the same address, and another address. An unspecified IP address
+        /// stands for the one at which the node found the beacon.
         #[serde(deserialize_with = "list::at_most::<MAX_STUN, _, _>")]
         stun: Vec<SocketAddr>,
         /// What the beacon does.

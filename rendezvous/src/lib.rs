@@ -7,6 +7,7 @@
 //! secret of a node: whoever takes it over can refuse service and see who
 //! trusts whom, and nothing else.
 
+pub mod beacon;
 mod gate;
 pub mod journal;
 mod keeper;

@@ -12,7 +12,8 @@ pub(crate) const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 pub(crate) const SOFTWARE: u16 = 0x8022;
 pub(crate) const FINGERPRINT: u16 = 0x8028;
 // RFC 5780 §7.
-pub(crate) const CHANGE_REQUEST: u16 = 0x0003;
+/// The type of CHANGE-REQUEST, which a server without other addresses does not know.
+pub const CHANGE_REQUEST: u16 = 0x0003;
 pub(crate) const PADDING: u16 = 0x0026;
 pub(crate) const RESPONSE_PORT: u16 = 0x0027;
 pub(crate) const RESPONSE_ORIGIN: u16 = 0x802b;

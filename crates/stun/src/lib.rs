@@ -22,7 +22,7 @@ mod message;
 mod request;
 mod response;
 
-pub use attribute::UnknownAttributes;
+pub use attribute::{CHANGE_REQUEST, UnknownAttributes};
 pub use message::{HEADER, MAX_MESSAGE, MalformedError, TransactionId, looks_like_stun};
 pub use request::{AnswerFrom, Request, RequestError};
 pub use response::{Mapped, Outcome, Response, ResponseError};

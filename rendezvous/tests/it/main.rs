@@ -8,6 +8,8 @@
     reason = "these are tests"
 )]
 
+mod beacon;
 mod client;
 mod program;
+mod relayed;
 mod server;
