@@ -23,7 +23,7 @@ const ALIVE_AGAIN: Duration = Duration::from_millis(300);
 const BEACON_LOST_AFTER: u32 = 5;
 
 /// Between two packets of traffic with a peer.
-pub(crate) const DATA_EVERY: Duration = Duration::from_millis(20);
+const DATA_EVERY: Duration = Duration::from_millis(20);
 
 /// How the node learns of its NAT.
 pub(crate) enum Knowledge {
@@ -44,6 +44,8 @@ pub(crate) struct Node {
     pub(crate) network: u64,
     /// The NAT that it believes to be behind.
     pub(crate) kind: Kind,
+    /// Between two packets of traffic with a peer.
+    pub(crate) data_every: Duration,
     /// Reaches its beacons over TCP.
     pub(crate) carrier: bool,
     pub(crate) fresh: Vec<Fresh>,
@@ -109,6 +111,7 @@ impl Node {
             knowledge: told,
             network: 0,
             kind: Kind::Cone,
+            data_every: DATA_EVERY,
             carrier: false,
             fresh: Vec::new(),
             base,
@@ -326,7 +329,7 @@ impl Node {
 
     fn send_data(&mut self, ix: NodeIx, now: Duration) {
         let peer = self.peers.get_mut(&ix).unwrap();
-        peer.data_at = Some(now + DATA_EVERY);
+        peer.data_at = Some(now + self.data_every);
         peer.sequence += 1;
         let Some(chosen) = peer.paths.chosen() else { return };
         let data = Inner::Data(peer.sequence);

@@ -10,6 +10,7 @@
 //! * [`Lifetime`]: one for this node. How long that NAT remembers.
 
 mod answerer;
+mod asking;
 mod birthday;
 mod bucket;
 mod campaign;
