@@ -23,7 +23,7 @@ use crate::api::Server;
 use crate::host::{Known, NodeHost, Registration};
 use crate::node::{Node, Parts};
 use crate::services::tasks::TasksService;
-use crate::services::{LoadError, TrustService};
+use crate::services::{LoadError, TrustService, port_mapping};
 use crate::settings::Settings;
 use crate::store::{cards, meta, schema};
 
@@ -143,6 +143,9 @@ impl Daemon {
             background: background.clone(),
         });
         let overlay = connect(&settings, boot, endpoint, &host, kept.rendezvous, &store)?;
+        if settings.port_mapping && settings.endpoint.is_none() {
+            background.spawn(port_mapping::keep(overlay.clone(), stop.clone()));
+        }
 
         let parts = Parts {
             id: key.id(),

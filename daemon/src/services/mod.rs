@@ -3,6 +3,7 @@
 
 mod directory;
 mod ledger;
+pub(crate) mod port_mapping;
 pub(crate) mod tasks;
 mod trust;
 

@@ -13,7 +13,7 @@ use super::{HostPort, LogFilter, RegistryAddr, SettingsError};
 
 /// The variable of each flag. A key in the file is the flag's long name;
 /// `home` and `config` say where the file is, and cannot stand in it.
-pub const VARIABLES: [(&str, &str); 12] = [
+pub const VARIABLES: [(&str, &str); 13] = [
     ("home", "PILOT_HOME"),
     ("config", "PILOT_CONFIG"),
     ("socket", "PILOT_SOCKET"),
@@ -22,6 +22,7 @@ pub const VARIABLES: [(&str, &str); 12] = [
     ("listen", "PILOT_LISTEN"),
     ("endpoint", "PILOT_ENDPOINT"),
     ("public", "PILOT_PUBLIC"),
+    ("port-mapping", "PILOT_PORT_MAPPING"),
     ("name", "PILOT_NAME"),
     ("tag", "PILOT_TAG"),
     ("log", "PILOT_LOG"),
@@ -77,6 +78,16 @@ pub struct Layer {
         hide_possible_values = true
     )]
     pub public: Option<bool>,
+    /// Ask the router for a port, by PCP, NAT-PMP or UPnP [default: true] [env: PILOT_PORT_MAPPING]
+    #[arg(
+        long,
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true
+    )]
+    pub port_mapping: Option<bool>,
 
     /// Unique name of the node: a-z, 0-9 and inner hyphens [env: PILOT_NAME]
     #[arg(long)]
@@ -132,6 +143,7 @@ impl Layer {
             listen: environment.parsed("PILOT_LISTEN")?,
             endpoint: environment.parsed("PILOT_ENDPOINT")?,
             public: environment.parsed("PILOT_PUBLIC")?,
+            port_mapping: environment.parsed("PILOT_PORT_MAPPING")?,
             name: environment.parsed("PILOT_NAME")?,
             tag: tags.map_or_else(Vec::new, |tags| tags.0),
             log: environment.parsed("PILOT_LOG")?,
@@ -151,6 +163,7 @@ impl Layer {
             listen: self.listen.or(below.listen),
             endpoint: self.endpoint.or(below.endpoint),
             public: self.public.or(below.public),
+            port_mapping: self.port_mapping.or(below.port_mapping),
             name: self.name.or(below.name),
             tag: if self.tag.is_empty() { below.tag } else { self.tag },
             log: self.log.or(below.log),

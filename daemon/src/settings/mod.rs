@@ -44,6 +44,8 @@ pub struct Settings {
     pub endpoint: Option<SocketAddr>,
     /// Whether untrusted nodes may see name, address and endpoint.
     pub public: bool,
+    /// Whether the router is asked for a port, where there is one.
+    pub port_mapping: bool,
     /// The name to ask the rendezvous for.
     pub name: Option<NodeName>,
     /// What the node says about itself.
@@ -168,6 +170,7 @@ impl Layer {
             listen: self.listen,
             endpoint: self.endpoint,
             public: self.public.unwrap_or(false),
+            port_mapping: self.port_mapping.unwrap_or(true),
             name: self.name,
             tags,
             log: self.log.unwrap_or_default(),

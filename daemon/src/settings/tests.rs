@@ -61,6 +61,7 @@ fn without_a_word_everything_has_its_default() {
         listen: None,
         endpoint: None,
         public: false,
+        port_mapping: true,
         name: None,
         tags: Tags::default(),
         log: "info".parse().unwrap(),
