@@ -1,0 +1,4 @@
+//! What may run in a lab beside Pilot.
+
+pub(crate) mod coturn;
+pub(crate) mod punch;
