@@ -10,7 +10,9 @@
 
 mod lab;
 mod net;
+mod pilot;
 mod sandbox;
+mod scenarios;
 mod self_tests;
 mod suite;
 
@@ -48,5 +50,5 @@ fn main() -> ExitCode {
 }
 
 fn trials() -> Vec<Trial> {
-    self_tests::trials()
+    [self_tests::trials(), scenarios::trials()].into_iter().flatten().collect()
 }

@@ -12,7 +12,7 @@ mod site;
 mod wires;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -31,6 +31,11 @@ pub(crate) const FILES: &str = "/run/natlab";
 pub(crate) const RDV: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 /// Its second one.
 pub(crate) const RDV_ALTERNATE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 12);
+
+/// The other beacon's address.
+pub(crate) const RDV2: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 11);
+/// The rendezvous' IPv6 address.
+pub(crate) const RDV_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10);
 
 /// What a lab is made of.
 #[derive(Debug, Clone, Default)]

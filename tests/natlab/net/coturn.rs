@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use pilot_tests::Process;
 
+use crate::lab::nat::Kind;
 use crate::lab::{FILES, Lab, Site};
 use crate::suite::Missing;
 
@@ -30,6 +31,18 @@ pub(crate) enum Behaviour {
     AddressAndPortDependent,
     /// The client did not say.
     Unknown,
+}
+
+/// Mapping and filtering of a kind of router.
+pub(crate) const fn behaviour_of(kind: Kind) -> (Behaviour, Behaviour) {
+    use Behaviour::{AddressAndPortDependent, AddressDependent, EndpointIndependent, Unknown};
+    match kind {
+        Kind::Cone => (EndpointIndependent, EndpointIndependent),
+        Kind::Restricted => (EndpointIndependent, AddressDependent),
+        Kind::PortRestricted => (EndpointIndependent, AddressAndPortDependent),
+        Kind::Symmetric => (AddressAndPortDependent, AddressAndPortDependent),
+        Kind::UdpBlocked => (Unknown, Unknown),
+    }
 }
 
 /// coturn as a STUN server.

@@ -1,4 +1,6 @@
 //! What may run in a lab beside Pilot.
 
 pub(crate) mod coturn;
+pub(crate) mod flood;
+pub(crate) mod proxy;
 pub(crate) mod punch;

@@ -5,7 +5,7 @@ use libtest_mimic::Trial;
 
 use crate::lab::nat::{Kind, Nat, Ports};
 use crate::lab::{Lab, Plan, RDV, RDV_ALTERNATE, Router, Site};
-use crate::net::coturn::{Behaviour, Turnserver, discover, reflexive};
+use crate::net::coturn::{Behaviour, Turnserver, behaviour_of, discover, reflexive};
 use crate::suite::test;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -34,7 +34,7 @@ fn coturn_sees(nat: Nat) -> anyhow::Result<()> {
     } else {
         ensure!(address.is_some_and(|address| address.ip() == public), "{address:?}");
     }
-    ensure!(seen == behaviour(nat.kind), "{seen:?}");
+    ensure!(seen == behaviour_of(nat.kind), "{seen:?}");
     Ok(())
 }
 
@@ -49,16 +49,4 @@ fn coturn_sees_no_nat() -> anyhow::Result<()> {
     ensure!(address.is_some_and(|address| address.ip() == own), "{address:?}");
     ensure!(seen == (Behaviour::None, Behaviour::EndpointIndependent), "{seen:?}");
     Ok(())
-}
-
-/// Mapping and filtering of a kind that lets UDP through.
-fn behaviour(kind: Kind) -> (Behaviour, Behaviour) {
-    use Behaviour::{AddressAndPortDependent, AddressDependent, EndpointIndependent, Unknown};
-    match kind {
-        Kind::Cone => (EndpointIndependent, EndpointIndependent),
-        Kind::Restricted => (EndpointIndependent, AddressDependent),
-        Kind::PortRestricted => (EndpointIndependent, AddressAndPortDependent),
-        Kind::Symmetric => (AddressAndPortDependent, AddressAndPortDependent),
-        Kind::UdpBlocked => (Unknown, Unknown),
-    }
 }
