@@ -1,5 +1,7 @@
 //! How a function becomes a test.
 
+use std::env;
+use std::process::Command;
 use std::sync::{PoisonError, RwLock};
 
 use libtest_mimic::{Completion, Failed, Trial};
@@ -56,5 +58,17 @@ fn completion(result: anyhow::Result<()>) -> Result<Completion, Failed> {
             Some(missing) => Err(format!("cannot be ignored here: {missing}").into()),
             None => Err(format!("{error:#}").into()),
         },
+    }
+}
+
+/// A tool of a package, or the reason to ignore the test.
+pub(crate) fn installed(tool: &str, package: &str) -> anyhow::Result<Command> {
+    let mut folders = env::var_os("PATH").into_iter().flat_map(|path| {
+        env::split_paths(&path).map(|folder| folder.join(tool)).collect::<Vec<_>>()
+    });
+    if folders.any(|path| path.is_file()) {
+        Ok(Command::new(tool))
+    } else {
+        Err(Missing(format!("{tool} of the package {package} is not installed")).into())
     }
 }

@@ -98,6 +98,26 @@ impl Process {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Waits until `words` are in what it writes to stderr.
+    ///
+    /// # Errors
+    ///
+    /// If the program ends first, or does not write them within `patience`.
+    pub fn error(&mut self, words: &str, patience: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + patience;
+        while !self.errors().contains(words) {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("ended ({status}) before {words:?}; stderr: {}", self.errors());
+            }
+            if Instant::now() > deadline {
+                bail!("no {words:?} within {patience:?}; stderr: {}", self.errors());
+            }
+            // Until the thread that collects them has more.
+            thread::park_timeout(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

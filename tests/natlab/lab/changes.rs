@@ -1,12 +1,15 @@
 //! What may happen to a lab while it runs.
 
 use core::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Context as _;
 
 use super::wires::{End, Wires};
 use super::{Lab, Router, Site, lock};
+
+/// 2001:db8::, the public switch's network.
+const PUBLIC_V6: u128 = 0x2001_0db8 << 96;
 
 impl Lab {
     /// Lets nothing through the wire above `site`; nobody is told.
@@ -51,17 +54,47 @@ impl Lab {
         Ok(())
     }
 
-    /// Gives a host another IPv4 address in the same network, as a lease does.
-    pub(crate) fn readdress(&self, host: Site, address: Ipv4Addr) -> anyhow::Result<()> {
-        let port = self.plan.port(host).context("the switch has no address")?;
-        let mut script = format!("addr flush dev {} scope global\n", port.device);
-        writeln!(script, "addr add {address}/24 dev {}", port.device)?;
-        for gateway in port.gateways.iter().filter(|gateway| !gateway.contains(':')) {
-            writeln!(script, "route add default via {gateway}")?;
+    /// Gives a host or router another IPv4 address, as a lease does; it loses
+    /// all that it had. The gateway is host 1 of the same network.
+    pub(crate) fn readdress(&self, site: Site, address: Ipv4Addr) -> anyhow::Result<()> {
+        let device = self.plan.port(site).context("the switch has no address")?.device;
+        let [a, b, c, _] = address.octets();
+        self.space(site)?.ip(&format!(
+            "addr flush dev {device} scope global\naddr add {address}/24 dev {device}\n\
+             route add default via {}\n",
+            Ipv4Addr::new(a, b, c, 1)
+        ))?;
+        lock(&self.addresses).insert(site, address.into());
+        if site.lan().is_some() { self.flush(site) } else { Ok(()) }
+    }
+
+    /// Gives the hosts of a LAN global IPv6 addresses behind a firewall that
+    /// lets in what answers them (RFC 6092).
+    pub(crate) fn give_ipv6(&self, router: Router) -> anyhow::Result<()> {
+        let site = Site::Nat(router);
+        let lan = u128::from(site.lan_v6().context("no LAN")?);
+        let number = (lan >> 80) & 0xffff;
+        let (gateway, wan) = (Ipv6Addr::from(lan + 1), Ipv6Addr::from(PUBLIC_V6 + 0xa0 + number));
+        let space = self.space(site)?;
+        space.set(&[("ipv6/conf/wan/disable_ipv6", "0"), ("ipv6/conf/lan/disable_ipv6", "0")])?;
+        space.ip(&format!(
+            "addr add {wan}/64 dev wan nodad\naddr add {gateway}/64 dev lan nodad\n\
+             route add default via {}\n",
+            Ipv6Addr::from(PUBLIC_V6 + 1)
+        ))?;
+        space.nft(
+            "table ip6 natlab { chain forward { type filter hook forward priority filter;\n\
+             iifname wan ct state established,related accept\n\
+             iifname wan icmpv6 type echo-request accept\niifname wan drop\n}\n}\n",
+        )?;
+        self.space(Site::Pub)?.ip(&format!("route add {}/64 via {wan}\n", Ipv6Addr::from(lan)))?;
+        for (index, site) in self.spaces.keys().filter(|s| s.router() == Some(router)).enumerate() {
+            let address = Ipv6Addr::from(lan + 0x11 + u128::try_from(index)?);
+            self.space(*site)?.ip(&format!(
+                "addr add {address}/64 dev eth0 nodad\nroute add default via {gateway}\n"
+            ))?;
         }
-        self.space(host)?.ip(&script)?;
-        lock(&self.addresses).insert(host, address.into());
-        if host.lan().is_some() { self.flush(host) } else { Ok(()) }
+        Ok(())
     }
 
     /// Forbids the hosts of a LAN to talk to each other, as guest networks do;

@@ -157,13 +157,13 @@ impl Lab {
                 }
             }
             for address in site.inside_addresses() {
-                writeln!(script, "addr add {address} dev {switch}")?;
+                writeln!(script, "{}", add_address(&address, switch))?;
             }
             writeln!(script, "link set {switch} up")?;
         }
         if let Some(port) = self.plan.port(site) {
             for address in &port.addresses {
-                writeln!(script, "addr add {address} dev {}", port.device)?;
+                writeln!(script, "{}", add_address(address, port.device))?;
             }
             writeln!(script, "link set {} up", port.device)?;
             for gateway in &port.gateways {
@@ -186,6 +186,11 @@ impl Lab {
     /// Runs a tool inside `site` to its end; what it printed.
     pub(crate) fn run(&self, site: Site, program: &str, words: &[&str]) -> anyhow::Result<String> {
         self.space(site)?.run(program, words)
+    }
+
+    /// Feeds a script to `nft` in `site`.
+    pub(crate) fn nft(&self, site: Site, script: &str) -> anyhow::Result<()> {
+        self.space(site)?.nft(script)
     }
 
     /// A UDP socket in `site`.
@@ -281,6 +286,12 @@ pub(crate) fn check() -> anyhow::Result<()> {
     lab.nat(Site::Nat(Router::A), Nat::from(Kind::Restricted).ports(nat::Ports::Random))?;
     lab.lose(Site::A1, 1)?;
     Ok(())
+}
+
+/// IPv6 addresses are usable at once, without asking whether others have them.
+fn add_address(address: &str, device: &str) -> String {
+    let at_once = if address.contains(':') { " nodad" } else { "" };
+    format!("addr add {address} dev {device}{at_once}")
 }
 
 /// A panic under a lock is a test that has failed; others go on.

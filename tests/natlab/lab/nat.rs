@@ -157,7 +157,9 @@ impl Nat {
     /// They are learned behind the source NAT, where `udp sport` is already the
     /// port that the kernel chose while `ct original` names the inside endpoint.
     pub(crate) fn rules(&self, wan: Ipv4Addr, lan: Ipv4Addr) -> Result<String, fmt::Error> {
-        let mut text = String::from("flush ruleset\ntable ip natlab {\n");
+        // Adding it first makes the deletion of one that is not there no error.
+        let mut text = String::from("table ip natlab {}\ndelete table ip natlab\n");
+        text.push_str("table ip natlab {\n");
         let mappings = self.mappings();
         if let Some(seen) = mappings {
             self.write_maps(&mut text, seen)?;

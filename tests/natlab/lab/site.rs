@@ -6,9 +6,10 @@
 //!  Rdv  Rdv2  P1    P2   V1   V2    NatA   NatB    NatC    CarrierX   CarrierY
 //!                                  A1  A2  B1  B2   C1     (a NAT may be behind one)
 //! ```
-//! C's LAN has the same range as A's, as homes do.
+//! C's LAN has the same range as A's, as homes do. The switch also has a network
+//! of addresses that are not reserved for documents, for programs that look.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A network namespace of a lab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,10 +133,33 @@ impl Site {
         }
     }
 
+    /// The /64 of its LAN, where that has IPv6.
+    pub(crate) const fn lan_v6(self) -> Option<Ipv6Addr> {
+        let number = match self {
+            Self::Nat(Router::A) => 0xa,
+            Self::Nat(Router::B) => 0xb,
+            Self::Nat(Router::C) => 0xc,
+            Self::Pub
+            | Self::Rdv
+            | Self::Rdv2
+            | Self::P1
+            | Self::P2
+            | Self::V1
+            | Self::V2
+            | Self::Carrier(_)
+            | Self::A1
+            | Self::A2
+            | Self::B1
+            | Self::B2
+            | Self::C1 => return None,
+        };
+        Some(Ipv6Addr::new(0x2001, 0xdb8, number, 0, 0, 0, 0, 0))
+    }
+
     /// Addresses on its switch, with prefix lengths.
     pub(crate) fn inside_addresses(self) -> Vec<String> {
         if self == Self::Pub {
-            return ["203.0.113.1/24", "198.51.100.1/24", "2001:db8::1/64"]
+            return ["203.0.113.1/24", "198.51.100.1/24", "44.0.0.1/24", "2001:db8::1/64"]
                 .map(str::to_owned)
                 .into();
         }

@@ -1,8 +1,7 @@
 //! coturn's server and clients: the standard that STUN is tested against.
 
-use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -10,7 +9,7 @@ use pilot_tests::Process;
 
 use crate::lab::nat::Kind;
 use crate::lab::{FILES, Lab, Site};
-use crate::suite::Missing;
+use crate::suite::installed;
 
 /// How long the server may take to start.
 const START: Duration = Duration::from_secs(10);
@@ -55,7 +54,7 @@ pub(crate) struct Turnserver {
 impl Turnserver {
     /// Starts it at `port` of one address, or of two for behaviour discovery.
     pub(crate) fn start(lab: &Lab, site: Site, at: &[Ipv4Addr], port: u16) -> anyhow::Result<Self> {
-        let mut command = installed("turnserver")?;
+        let mut command = installed("turnserver", "coturn")?;
         command.args(["-n", "--stun-only", "--no-auth", "--no-cli", "--no-tls", "--no-dtls"]);
         command.args(["--no-tcp", "--log-file", "stdout"]);
         command.args(["--pidfile", &format!("{FILES}/turnserver.pid")]);
@@ -105,7 +104,7 @@ pub(crate) fn reflexive(
     site: Site,
     server: SocketAddr,
 ) -> anyhow::Result<Option<SocketAddr>> {
-    let mut command = installed("turnutils_stunclient")?;
+    let mut command = installed("turnutils_stunclient", "coturn")?;
     command.args(["-p", &server.port().to_string(), &server.ip().to_string()]);
     let mut process = lab.enter(site, || Process::start(command))?;
     match process.words("UDP reflexive addr: ", NEAR) {
@@ -124,7 +123,7 @@ pub(crate) fn discover(
     let IpAddr::V4(server_ip) = server.ip() else { bail!("only of IPv4") };
     // It compares with the address it is bound to.
     let local = lab.source(site, server_ip)?.to_string();
-    let mut command = installed("turnutils_natdiscovery")?;
+    let mut command = installed("turnutils_natdiscovery", "coturn")?;
     command.args(["-m", "-f", "-L", &local, "-p", &server.port().to_string()]);
     command.arg(server.ip().to_string()).stdin(Stdio::null());
     let output = lab.enter(site, || Ok(command.output()?))?;
@@ -145,21 +144,5 @@ fn behaviour(said: &str, of: &str) -> Behaviour {
         "Address Dependent" => Behaviour::AddressDependent,
         "Address and Port Dependent" => Behaviour::AddressAndPortDependent,
         _ => Behaviour::None,
-    }
-}
-
-/// The tool, or the reason to ignore the test.
-fn installed(tool: &str) -> anyhow::Result<Command> {
-    match Command::new(tool)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .arg("--version")
-        .status()
-    {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            Err(Missing(format!("{tool} (of coturn) is not installed")).into())
-        }
-        Ok(_) | Err(_) => Ok(Command::new(tool)),
     }
 }

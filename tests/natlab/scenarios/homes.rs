@@ -30,6 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         test("homes::a_stranger_has_the_peers_lan_address", a_stranger_has_the_peers_lan_address),
         test("homes::ipv6_only", ipv6_only),
         test("homes::ipv6_only_with_ipv4_only", ipv6_only_with_ipv4_only),
+        test("homes::ipv6_behind_firewalls", ipv6_behind_firewalls),
         test("homes::accepting_routers", || unsolicited(Unsolicited::Accept)),
         test("homes::rejecting_routers", || unsolicited(Unsolicited::Reject)),
         test("homes::public_host_with_each_kind", public_host_with_each_kind),
@@ -152,6 +153,24 @@ fn ipv6_only_with_ipv4_only() -> anyhow::Result<()> {
         overlay.acquaint("one", "two")?;
         task_passes(overlay)?;
         stays_relayed(overlay)
+    })
+}
+
+/// IPv4 does not get through to the other, IPv6 does when both begin.
+fn ipv6_behind_firewalls() -> anyhow::Result<()> {
+    let lab = home_pair()?;
+    for (site, router) in [(A, Router::A), (B, Router::B)] {
+        lab.nat(site, Kind::Symmetric)?;
+        lab.give_ipv6(router)?;
+    }
+    Overlay::start(lab)?.play(|overlay| {
+        join_pair(overlay, ONE, TWO)?;
+        task_passes(overlay)?;
+        becomes_direct(overlay, DIRECT)?;
+        let endpoint = path_to(overlay.node("one")?, "two")?.endpoint;
+        let endpoint: Option<SocketAddr> = endpoint.as_deref().map(str::parse).transpose()?;
+        ensure!(endpoint.is_some_and(|endpoint| endpoint.is_ipv6()), "{endpoint:?}");
+        Ok(())
     })
 }
 

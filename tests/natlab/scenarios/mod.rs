@@ -7,6 +7,7 @@ mod flood;
 mod homes;
 mod netcheck;
 mod pairs;
+mod port_mapping;
 mod public;
 mod stun;
 mod transfer;
@@ -44,6 +45,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         pairs::trials(),
         birthday::trials(),
         homes::trials(),
+        port_mapping::trials(),
         beacons::trials(),
         blocked::trials(),
         transfer::trials(),

@@ -2,14 +2,21 @@
 
 mod changes;
 mod coturn;
+mod port_mapping;
 mod routers;
 mod table;
 
 use libtest_mimic::Trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    [table::trials(), routers::trials(), changes::trials(), coturn::trials()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        table::trials(),
+        routers::trials(),
+        changes::trials(),
+        coturn::trials(),
+        port_mapping::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

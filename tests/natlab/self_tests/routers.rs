@@ -27,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         test("lab::neighbours_behind_a_carrier", neighbours_behind_a_carrier),
         test("lab::homes_with_one_lan_range", homes_with_one_lan_range),
         test("lab::ipv6_only", ipv6_only),
+        test("lab::ipv6_behind_firewalls", ipv6_behind_firewalls),
         test("lab::tcp_only_to_a_proxy", tcp_only_to_a_proxy),
     ]
 }
@@ -161,6 +162,21 @@ fn ipv6_only() -> anyhow::Result<()> {
     let p1 = lab.udp(Site::P1, (lab.address(Site::P1)?, 0))?;
     let v4 = lab.udp(Site::V1, (Ipv4Addr::UNSPECIFIED, 0))?;
     ensure!(observe(&v4, &p1)?.is_none(), "it has IPv4");
+    Ok(())
+}
+
+fn ipv6_behind_firewalls() -> anyhow::Result<()> {
+    let lab = Lab::up(&Plan::of(&[Site::A1, Site::B1]))?;
+    lab.give_ipv6(Router::A)?;
+    lab.give_ipv6(Router::B)?;
+    let at = |lan: &str| format!("[{lan}::11]:0").parse::<SocketAddr>();
+    let one = lab.udp(Site::A1, at("2001:db8:a")?)?;
+    let other = lab.udp(Site::B1, at("2001:db8:b")?)?;
+
+    ensure!(observe(&one, &other)?.is_none(), "the firewall lets strangers in");
+    // That packet has opened the way back, and this one the way there.
+    ensure!(observe(&other, &one)? == Some(other.local_addr()?));
+    ensure!(observe(&one, &other)? == Some(one.local_addr()?));
     Ok(())
 }
 
