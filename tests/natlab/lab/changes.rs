@@ -78,7 +78,7 @@ impl Lab {
         let space = self.space(site)?;
         space.set(&[("ipv6/conf/wan/disable_ipv6", "0"), ("ipv6/conf/lan/disable_ipv6", "0")])?;
         space.ip(&format!(
-            "addr add {wan}/64 dev wan nodad\naddr add {gateway}/64 dev lan nodad\n\
+            "addr add {wan}/64 dev wan\naddr add {gateway}/64 dev lan\n\
              route add default via {}\n",
             Ipv6Addr::from(PUBLIC_V6 + 1)
         ))?;
@@ -87,12 +87,16 @@ impl Lab {
              iifname wan ct state established,related accept\n\
              iifname wan icmpv6 type echo-request accept\niifname wan drop\n}\n}\n",
         )?;
+        space.await_address(&format!("{wan}/64"))?;
+        space.await_address(&format!("{gateway}/64"))?;
         self.space(Site::Pub)?.ip(&format!("route add {}/64 via {wan}\n", Ipv6Addr::from(lan)))?;
         for (index, site) in self.spaces.keys().filter(|s| s.router() == Some(router)).enumerate() {
             let address = Ipv6Addr::from(lan + 0x11 + u128::try_from(index)?);
-            self.space(*site)?.ip(&format!(
-                "addr add {address}/64 dev eth0 nodad\nroute add default via {gateway}\n"
+            let space = self.space(*site)?;
+            space.ip(&format!(
+                "addr add {address}/64 dev eth0\nroute add default via {gateway}\n"
             ))?;
+            space.await_address(&format!("{address}/64"))?;
         }
         Ok(())
     }

@@ -109,6 +109,12 @@ impl Lab {
         for site in &plan.sites {
             lab.furnish(*site)?;
         }
+        for (site, space) in &lab.spaces {
+            let port = plan.port(*site).map(|port| port.addresses);
+            for address in port.into_iter().flatten().chain(site.inside_addresses()) {
+                space.await_address(&address)?;
+            }
+        }
         for site in &plan.sites {
             if let Site::Nat(_) | Site::Carrier(_) = site {
                 lab.nat(*site, Kind::PortRestricted)?;
@@ -149,7 +155,9 @@ impl Lab {
         if let Some(switch) = site.switch() {
             // Its address must not change when a port with a lower one comes.
             let mac = "02:00:00:00:00:01";
-            writeln!(script, "link add {switch} address {mac} type bridge forward_delay 0")?;
+            // Whoever forwards multicast only where it was asked for loses the first ones.
+            let options = "forward_delay 0 mcast_snooping 0";
+            writeln!(script, "link add {switch} address {mac} type bridge {options}")?;
             for below in self.spaces.keys().copied() {
                 if self.plan.port(below).is_some_and(|port| port.above == site) {
                     let name = below.name();
@@ -157,13 +165,13 @@ impl Lab {
                 }
             }
             for address in site.inside_addresses() {
-                writeln!(script, "{}", add_address(&address, switch))?;
+                writeln!(script, "addr add {address} dev {switch}")?;
             }
             writeln!(script, "link set {switch} up")?;
         }
         if let Some(port) = self.plan.port(site) {
             for address in &port.addresses {
-                writeln!(script, "{}", add_address(address, port.device))?;
+                writeln!(script, "addr add {address} dev {}", port.device)?;
             }
             writeln!(script, "link set {} up", port.device)?;
             for gateway in &port.gateways {
@@ -286,12 +294,6 @@ pub(crate) fn check() -> anyhow::Result<()> {
     lab.nat(Site::Nat(Router::A), Nat::from(Kind::Restricted).ports(nat::Ports::Random))?;
     lab.lose(Site::A1, 1)?;
     Ok(())
-}
-
-/// IPv6 addresses are usable at once, without asking whether others have them.
-fn add_address(address: &str, device: &str) -> String {
-    let at_once = if address.contains(':') { " nodad" } else { "" };
-    format!("addr add {address} dev {device}{at_once}")
 }
 
 /// A panic under a lock is a test that has failed; others go on.

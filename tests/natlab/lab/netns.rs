@@ -2,12 +2,20 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// How long the kernel may take to take an address into use.
+const USABLE: Duration = Duration::from_secs(5);
+
+/// The flag of an address that is not in use yet (`IFA_F_TENTATIVE`).
+const TENTATIVE: u32 = 0x40;
 
 /// A network namespace that is named under `/run/netns`.
 #[derive(Debug)]
@@ -51,6 +59,30 @@ impl Netns {
                 if fs::exists(&path)? {
                     fs::write(&path, value).with_context(|| format!("cannot write {path}"))?;
                 }
+            }
+            Ok(())
+        })
+    }
+
+    /// Waits until an IPv6 address that was added inside can be found by its
+    /// neighbours: the kernel takes it into use a moment after it has said that
+    /// all is done, and a neighbour's question that comes too early is repeated
+    /// after a second only.
+    pub(crate) fn await_address(&self, address: &str) -> anyhow::Result<()> {
+        let (address, _) = address.split_once('/').context("no prefix length")?;
+        let IpAddr::V6(address) = address.parse()? else { return Ok(()) };
+        let digits = format!("{:032x}", u128::from(address));
+        let deadline = Instant::now() + USABLE;
+        self.enter(|| {
+            // Address, index, prefix length, scope, flags and name, all but the last in hex.
+            let usable = |line: &str| {
+                let flags = line.split_whitespace().nth(4);
+                let flags = flags.and_then(|flags| u32::from_str_radix(flags, 16).ok());
+                line.starts_with(&digits) && flags.is_some_and(|flags| flags & TENTATIVE == 0)
+            };
+            while !fs::read_to_string("/proc/thread-self/net/if_inet6")?.lines().any(usable) {
+                ensure!(Instant::now() < deadline, "{address} is not taken into use");
+                thread::park_timeout(Duration::from_millis(1));
             }
             Ok(())
         })

@@ -41,7 +41,8 @@ fn is_up_in_half_a_second() -> anyhow::Result<()> {
     ];
     let plan = Plan::of(&all).behind(Router::A, Carrier::X).behind(Router::B, Carrier::Y);
     let mut took = Vec::new();
-    for _ in 0..3 {
+    // Others may be using the machine.
+    for _ in 0..5 {
         let start = Instant::now();
         let _lab = Lab::up(&plan)?;
         took.push(start.elapsed());
