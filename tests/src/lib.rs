@@ -18,5 +18,5 @@ pub use node::{Node, NodeOptions, Reply};
 pub use process::Process;
 pub use programs::Programs;
 pub use rendezvous::Rendezvous;
-pub use skip::skip;
+pub use skip::{must_run, skip};
 pub use team::{Team, eventually};

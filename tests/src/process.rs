@@ -54,21 +54,39 @@ impl Process {
     ///
     /// If the program ends first, or does not print it within `patience`.
     pub fn line(&mut self, start: &str, patience: Duration) -> anyhow::Result<String> {
+        self.find(start, patience, |line| line.strip_prefix(start))
+    }
+
+    /// What follows `words` in the first line that has them anywhere.
+    ///
+    /// # Errors
+    ///
+    /// If the program ends first, or does not print them within `patience`.
+    pub fn words(&mut self, words: &str, patience: Duration) -> anyhow::Result<String> {
+        self.find(words, patience, |line| line.split_once(words).map(|(_, rest)| rest))
+    }
+
+    fn find(
+        &mut self,
+        wanted: &str,
+        patience: Duration,
+        rest: impl Fn(&str) -> Option<&str>,
+    ) -> anyhow::Result<String> {
         let deadline = Instant::now() + patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => {
-                    if let Some(rest) = line.strip_prefix(start) {
+                    if let Some(rest) = rest(&line) {
                         return Ok(rest.trim().to_owned());
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    bail!("no line {start:?} within {patience:?}; stderr: {}", self.errors())
+                    bail!("no line {wanted:?} within {patience:?}; stderr: {}", self.errors())
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = self.child.wait()?;
-                    bail!("ended ({status}) before line {start:?}; stderr: {}", self.errors())
+                    bail!("ended ({status}) before line {wanted:?}; stderr: {}", self.errors())
                 }
             }
         }
@@ -78,6 +96,26 @@ impl Process {
     #[must_use]
     pub fn errors(&self) -> String {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until `words` are in what it writes to stderr.
+    ///
+    /// # Errors
+    ///
+    /// If the program ends first, or does not write them within `patience`.
+    pub fn error(&mut self, words: &str, patience: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + patience;
+        while !self.errors().contains(words) {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("ended ({status}) before {words:?}; stderr: {}", self.errors());
+            }
+            if Instant::now() > deadline {
+                bail!("no {words:?} within {patience:?}; stderr: {}", self.errors());
+            }
+            // Until the thread that collects them has more.
+            thread::park_timeout(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// Its process id.

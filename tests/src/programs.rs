@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 #[derive(Debug, Clone)]
 pub struct Programs {
     folder: PathBuf,
+    variables: Vec<(String, String)>,
 }
 
 impl Programs {
@@ -29,14 +30,31 @@ impl Programs {
         }
     }
 
+    /// The programs as they were built before this one was started, for where
+    /// nothing can be built.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is missing.
+    pub fn found() -> anyhow::Result<Self> {
+        let folder = built_into()?;
+        for program in ["pilot-rendezvous", "pilot-daemon", "pilotctl"] {
+            if !folder.join(program).is_file() {
+                bail!("{program} is not in {}", folder.display());
+            }
+        }
+        Ok(Self { folder, variables: Vec::new() })
+    }
+
+    /// The same with one more variable in their environment.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     fn build() -> anyhow::Result<Self> {
-        let exe = env::current_exe().context("cannot find this program")?;
-        // target/<profile>/deps/it-… or target/<profile>/pilot-demo
-        let folder = exe
-            .ancestors()
-            .skip(1)
-            .find(|folder| folder.file_name().is_some_and(|name| name != "deps"))
-            .context("this program is in no target folder")?;
+        let folder = built_into()?;
         let release = folder.file_name().is_some_and(|name| name == "release");
         let target = folder.parent().context("this program is in no target folder")?;
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -53,7 +71,7 @@ impl Programs {
         if !status.success() {
             bail!("building the programs failed");
         }
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder, variables: Vec::new() })
     }
 
     /// The folder that holds all of them, to be put on `PATH`.
@@ -71,7 +89,18 @@ impl Programs {
                 command.env_remove(name);
             }
         }
-        command.env("NO_COLOR", "1");
+        command.env("NO_COLOR", "1").envs(self.variables.iter().cloned());
         command
     }
+}
+
+/// The folder of this program and of those under test.
+fn built_into() -> anyhow::Result<PathBuf> {
+    let exe = env::current_exe().context("cannot find this program")?;
+    // target/<profile>/deps/it-… or target/<profile>/pilot-demo
+    exe.ancestors()
+        .skip(1)
+        .find(|folder| folder.file_name().is_some_and(|name| name != "deps"))
+        .map(Path::to_owned)
+        .context("this program is in no target folder")
 }

@@ -17,7 +17,9 @@ const START: Duration = Duration::from_secs(10);
 pub struct Rendezvous {
     programs: Programs,
     folder: PathBuf,
+    flags: Vec<String>,
     addr: SocketAddr,
+    key: String,
     process: Process,
 }
 
@@ -28,15 +30,41 @@ impl Rendezvous {
     ///
     /// If it does not start.
     pub fn start(programs: &Programs, folder: &Path) -> anyhow::Result<Self> {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (process, addr) = launch(programs, folder, any)?;
-        Ok(Self { programs: programs.clone(), folder: folder.to_owned(), addr, process })
+        Self::start_at(programs, folder, SocketAddr::from(([127, 0, 0, 1], 0)), &[])
+    }
+
+    /// Starts one at an address, with further flags.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub fn start_at(
+        programs: &Programs,
+        folder: &Path,
+        listen: SocketAddr,
+        flags: &[String],
+    ) -> anyhow::Result<Self> {
+        let (process, addr, key) = launch(programs, folder, listen, flags)?;
+        Ok(Self {
+            programs: programs.clone(),
+            folder: folder.to_owned(),
+            flags: flags.to_owned(),
+            addr,
+            key,
+            process,
+        })
     }
 
     /// Where nodes register.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Its public key, as it prints it.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// Its process id.
@@ -65,7 +93,7 @@ impl Rendezvous {
     ///
     /// If it does not start.
     pub fn restart(&mut self) -> anyhow::Result<()> {
-        self.process = launch(&self.programs, &self.folder, self.addr)?.0;
+        self.process = launch(&self.programs, &self.folder, self.addr, &self.flags)?.0;
         Ok(())
     }
 }
@@ -74,11 +102,15 @@ fn launch(
     programs: &Programs,
     folder: &Path,
     listen: SocketAddr,
-) -> anyhow::Result<(Process, SocketAddr)> {
+    flags: &[String],
+) -> anyhow::Result<(Process, SocketAddr, String)> {
     let mut command = programs.command("pilot-rendezvous");
     command.arg("--registry-listen").arg(listen.to_string()).arg("--state-dir").arg(folder);
+    command.args(flags);
     let mut process = Process::start(command)?;
     let line = process.line("listening on ", START).context("the rendezvous did not start")?;
-    let addr = line.split_whitespace().next().context("no address")?.parse()?;
-    Ok((process, addr))
+    let mut words = line.split_whitespace();
+    let addr = words.next().context("no address")?.parse()?;
+    let key = words.nth(1).context("no key")?.to_owned();
+    Ok((process, addr, key))
 }
