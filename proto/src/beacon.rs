@@ -19,6 +19,7 @@
 //! the id is the receiver's on the way to the beacon and the sender's on the
 //! way from it.
 
+use core::fmt;
 use std::net::SocketAddr;
 
 use pilot_identity::{NONCE_BYTES, NodeId, PairKey, SEAL_OVERHEAD, SignedTicket};
@@ -145,6 +146,19 @@ impl Services {
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+}
+
+/// Words with commas between them, or `none`.
+impl fmt::Display for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = [(Self::STUN, "stun"), (Self::PUNCH, "punch"), (Self::RELAY, "relay")];
+        let mut comma = "";
+        for (_, word) in known.iter().filter(|(service, _)| self.contains(*service)) {
+            write!(f, "{comma}{word}")?;
+            comma = ",";
+        }
+        if comma.is_empty() { f.write_str("none") } else { Ok(()) }
     }
 }
 

@@ -1,12 +1,15 @@
-//! The rendezvous: gives keys their addresses and names, and tells trusted
-//! nodes of each other.
+//! The rendezvous: gives keys their addresses and names, tells trusted nodes
+//! of each other, and helps them to meet.
 //!
 //! [`registry`] decides, as a pure machine; `keeper` keeps it in step with
-//! the disk ([`journal`]); `line` serves one connection and [`Server`] all of
-//! them; `gate` limits who may ask how often. It never holds a
-//! secret of a node: whoever takes it over can refuse service and see who
-//! trusts whom, and nothing else.
+//! the disk ([`journal`]); `line` serves one connection and `acceptor` all of
+//! them; `gate` limits who may ask how often. [`beacon`] is what nodes need to
+//! reach each other: STUN and a relay, on a socket and a thread of their own.
+//! [`Server`] is both together. It never holds a secret of a node: whoever
+//! takes it over can refuse service and see who trusts whom and who talks with
+//! whom, and nothing else.
 
+mod acceptor;
 pub mod beacon;
 mod gate;
 pub mod journal;

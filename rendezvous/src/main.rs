@@ -1,4 +1,4 @@
-//! `pilot-rendezvous`: flags, signals and one line on stdout.
+//! `pilot-rendezvous`: flags, signals, and a line on stdout for each socket.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
@@ -63,6 +63,9 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let (addr, id) = (server.local_addr(), server.id());
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on {addr} key {id} fingerprint {}", id.fingerprint())?;
+    if let Some(beacon) = server.beacon() {
+        writeln!(stdout, "beacon on {}", beacon.local_addr())?;
+    }
     stdout.flush()?;
     let stop = CancellationToken::new();
     let mut run = std::pin::pin!(server.run(stop.clone()));

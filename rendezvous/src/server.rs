@@ -1,49 +1,33 @@
-//! The rendezvous as a whole: from settings to a socket that answers, and back.
+//! The rendezvous as a whole: from settings to sockets that answer, and back.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use pilot_home::{Home, LoadKeyError, OpenHomeError};
-use pilot_identity::NodeId;
-use pilot_proto::close;
+use pilot_identity::{NodeId, NodeKey};
+use pilot_proto::registry::Beacon as BeaconRecord;
+use pilot_proto::text::Text;
 use pilot_store::{OpenError, Store};
-use pilot_transport::{Alpn, BindError, Endpoint, Incoming, Knock};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use pilot_transport::BindError;
 use tokio_util::sync::CancellationToken;
 
-use crate::gate::Gate;
+use crate::acceptor::Acceptor;
+use crate::beacon::{Admission, Beacon, BeaconSettings, StartBeaconError};
 use crate::journal;
 use crate::keeper::{Keeper, LoadError};
-use crate::line;
-use crate::settings::Settings;
+use crate::settings::{Guests, Settings};
 use crate::signposts::Signposts;
 
 /// Everything that must survive, in the state folder.
 const DATABASE: &str = "registry.db";
 
-/// How long connections may take to end when the rendezvous stops.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// Streams a node may have open: requests under way and its watch. It waits
-/// beyond. Every allowed stream costs memory also on an idle connection.
-const MAX_STREAMS: u32 = 32;
-
-/// Bytes a node may send ahead on one stream: the largest request.
-const STREAM_WINDOW: u32 = 72 * 1024;
-
-/// Bytes a node may send ahead on all streams; with 20,000 connections of
-/// hostile nodes that is what bounds the memory they hold.
-const CONNECTION_WINDOW: u32 = 256 * 1024;
-
 /// A rendezvous that listens.
+#[derive(Debug)]
 pub struct Server {
-    endpoint: Endpoint,
-    keeper: Arc<Keeper>,
-    gate: Arc<Gate>,
-    signposts: Arc<Signposts>,
-    max_connections: usize,
+    id: NodeId,
+    addr: SocketAddr,
+    registry: Option<Acceptor>,
+    beacon: Option<Beacon>,
     /// Held for its lock.
     _home: Home,
 }
@@ -66,11 +50,17 @@ pub enum StartError {
     /// Its socket is not usable.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Its beacon is not usable.
+    #[error(transparent)]
+    Beacon(#[from] StartBeaconError),
+    /// It is told to be neither registry nor beacon.
+    #[error("there is neither a registry nor a beacon to start")]
+    Nothing,
 }
 
 impl Server {
-    /// Opens the folder, loads the registry and binds the socket. Nobody is
-    /// answered before [`Server::run`]. Blocks on the disk.
+    /// Opens the folder, loads the registry and binds the sockets. The beacon
+    /// answers at once, nobody else before [`Server::run`]. Blocks on the disk.
     ///
     /// # Errors
     ///
@@ -78,107 +68,111 @@ impl Server {
     pub async fn start(settings: &Settings) -> Result<Self, StartError> {
         let home = Home::open(&settings.state_dir)?;
         let key = Arc::new(home.load_key()?);
-        let database = home.path().join(DATABASE);
-        let store = Store::open(&pilot_store::Settings::new(database, journal::SCHEMA))?;
-        let keeper = Keeper::load(store, settings.network, settings.max_nodes.get()).await?;
-        let endpoint = Endpoint::bind(Arc::clone(&key), transport(settings.registry_listen))?;
-        let max_connections = usize::try_from(settings.max_connections.get()).unwrap_or(usize::MAX);
-        Ok(Self {
-            endpoint,
-            keeper: Arc::new(keeper),
-            gate: Arc::new(Gate::new(&settings.rates, max_connections.saturating_mul(2))),
-            signposts: Arc::new(Signposts::new(key, Vec::new())),
-            max_connections,
-            _home: home,
-        })
+        let keeper = match settings.has_registry {
+            true => {
+                let database = home.path().join(DATABASE);
+                let store = Store::open(&pilot_store::Settings::new(database, journal::SCHEMA))?;
+                Some(Keeper::load(store, settings.network, settings.max_nodes.get()).await?)
+            }
+            false => None,
+        };
+        let beacon = match &settings.beacon {
+            Some(wanted) => Some(start_beacon(settings, wanted, Arc::clone(&key))?),
+            None => None,
+        };
+        let registry = match keeper {
+            Some(keeper) => {
+                let beacons = told(settings, beacon.as_ref(), key.id());
+                let signposts = Signposts::new(Arc::clone(&key), beacons);
+                Some(Acceptor::bind(settings, Arc::clone(&key), keeper, signposts)?)
+            }
+            None => None,
+        };
+        let registering = registry.as_ref().map(Acceptor::local_addr);
+        let addr = registering.or_else(|| beacon.as_ref().map(Beacon::local_addr));
+        let addr = addr.ok_or(StartError::Nothing)?;
+        Ok(Self { id: key.id(), addr, registry, beacon, _home: home })
     }
 
-    /// Where it listens.
+    /// Where nodes register; where the beacon is, if it is alone.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.endpoint.local_addr()
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Its beacon, if it has one.
+    #[must_use]
+    pub const fn beacon(&self) -> Option<&Beacon> {
+        self.beacon.as_ref()
     }
 
     /// Its key, which nodes pin.
     #[must_use]
-    pub fn id(&self) -> NodeId {
-        self.endpoint.id()
+    pub const fn id(&self) -> NodeId {
+        self.id
     }
 
-    /// Serves until `stop` is cancelled, then says goodbye to all nodes and
-    /// closes the store.
+    /// Serves until `stop` is cancelled, or a socket fails; then says goodbye
+    /// to all nodes and closes the store.
     ///
     /// Not cancel safe: dropped, nodes notice by silence and the next start
     /// checks the database.
     pub async fn run(self, stop: CancellationToken) {
-        let mut lines = JoinSet::new();
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                incoming = self.endpoint.accept() => match incoming {
-                    Some(incoming) => self.on_incoming(incoming, &mut lines),
-                    None => break,
-                },
-                Some(ended) = lines.join_next(), if !lines.is_empty() => {
-                    if let Err(error) = ended {
-                        tracing::error!(%error, "a connection was not served to its end");
+        let Self { registry, beacon, _home, .. } = self;
+        // When the one ends, so does the other.
+        let all = stop.child_token();
+        let registered = async {
+            match registry {
+                Some(registry) => registry.run(all.clone()).await,
+                None => all.cancelled().await,
+            }
+            all.cancel();
+        };
+        let relayed = async {
+            match beacon {
+                Some(beacon) => {
+                    tokio::select! {
+                        () = all.cancelled() => {}
+                        () = beacon.ended() => {}
                     }
+                    beacon.stop().await;
                 }
+                None => all.cancelled().await,
             }
-        }
-        self.endpoint.close(close::GOODBYE, "the rendezvous stops");
-        let ended = timeout(GRACE, async {
-            while lines.join_next().await.is_some() {}
-            self.endpoint.wait_idle().await;
-        });
-        if ended.await.is_err() {
-            tracing::debug!("some nodes did not hear the goodbye");
-        }
-        lines.shutdown().await;
-        let keeper = self.keeper;
-        if let Err(error) = tokio::task::spawn_blocking(move || keeper.close()).await {
-            tracing::error!(%error, "the store was not closed");
-        }
-    }
-
-    fn on_incoming(&self, incoming: Incoming, lines: &mut JoinSet<()>) {
-        if lines.len() >= self.max_connections {
-            tracing::debug!("refused a connection: as many as allowed are open");
-            return incoming.refuse();
-        }
-        let from = incoming.remote_addr();
-        match self.gate.knock(from.ip(), incoming.is_validated(), Instant::now()) {
-            Knock::Prove => incoming.retry(),
-            Knock::Refuse => {
-                tracing::debug!(%from, "refused a connection: too many from there");
-                incoming.refuse();
-            }
-            Knock::Accept => {
-                let (keeper, gate) = (Arc::clone(&self.keeper), Arc::clone(&self.gate));
-                let signposts = Arc::clone(&self.signposts);
-                lines.spawn(async move {
-                    match incoming.accept().await {
-                        Ok(connection) => line::serve(connection, keeper, gate, signposts).await,
-                        Err(error) => tracing::debug!(%from, %error, "no connection"),
-                    }
-                });
-            }
-        }
+            all.cancel();
+        };
+        tokio::join!(registered, relayed);
     }
 }
 
-impl std::fmt::Debug for Server {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("endpoint", &self.endpoint).finish_non_exhaustive()
-    }
+fn start_beacon(
+    settings: &Settings,
+    wanted: &BeaconSettings,
+    key: Arc<NodeKey>,
+) -> Result<Beacon, StartBeaconError> {
+    let admission = match &settings.guests {
+        Guests::Anybody => Admission::Open,
+        Guests::Of(others) => {
+            let own = settings.has_registry.then(|| key.id());
+            Admission::Tickets(own.into_iter().chain(others.iter().copied()).collect())
+        }
+    };
+    Beacon::start(key, &BeaconSettings { admission, ..wanted.clone() })
 }
 
-fn transport(listen: SocketAddr) -> pilot_transport::Settings {
-    let mut settings = pilot_transport::Settings::new(listen, vec![Alpn::Registry]);
-    settings.max_streams = MAX_STREAMS;
-    settings.stream_window = STREAM_WINDOW;
-    settings.connection_window = CONNECTION_WINDOW;
-    // A node asks and is told little.
-    settings.probe_mtu = false;
-    settings
+/// The own beacon first, then the others.
+fn told(settings: &Settings, beacon: Option<&Beacon>, key: NodeId) -> Vec<BeaconRecord> {
+    let own = beacon.zip(settings.beacon.as_ref()).map(|(beacon, wanted)| {
+        let addr = beacon.local_addr();
+        // Where the rendezvous is found, the beacon is, unless it was put elsewhere.
+        let elsewhere = addr.ip() != settings.registry_listen.ip() && !addr.ip().is_unspecified();
+        let host = if elsewhere { addr.ip().to_string() } else { String::new() };
+        BeaconRecord {
+            host: Text::clipped(&host),
+            port: addr.port(),
+            key,
+            services: wanted.services,
+        }
+    });
+    own.into_iter().chain(settings.beacons.iter().cloned()).collect()
 }

@@ -1,13 +1,24 @@
 //! What an operator can set: flag, then variable, then file, then default.
 
+mod values;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::Parser;
+use pilot_identity::NodeId;
+use pilot_proto::beacon::Services;
+use pilot_proto::registry::{Beacon, MAX_BEACONS};
 use serde::Deserialize;
 
-/// Gives nodes their addresses and tells trusted nodes of each other.
+use crate::beacon::{Admission, BeaconSettings, ByteRate};
+pub use values::{
+    Alternate, AlternateError, FurtherBeacon, FurtherBeaconError, ServiceList, ServiceListError,
+};
+
+/// Gives nodes their addresses, tells trusted nodes of each other, and helps
+/// them to meet.
 #[derive(Debug, Clone, Default, Parser)]
 #[command(name = "pilot-rendezvous", version)]
 pub struct Flags {
@@ -39,6 +50,65 @@ pub struct Flags {
     /// Whether these rates also hold for nodes on this machine [default: false]
     #[arg(long, env = "PILOT_RENDEZVOUS_LIMIT_LOOPBACK", value_name = "true|false")]
     pub limit_loopback: Option<bool>,
+    /// UDP address and port of the beacon: STUN, hole punching, relay
+    /// [default: the registry's address; port 9001, or any if the registry is not at 9000]
+    #[arg(long, env = "PILOT_RENDEZVOUS_BEACON_LISTEN", value_name = "IP:PORT")]
+    pub beacon_listen: Option<SocketAddr>,
+    /// A second address, or the same with another port, from which STUN is
+    /// answered, too, or none [default: none]
+    #[arg(long, env = "PILOT_RENDEZVOUS_BEACON_ALTERNATE", value_name = "IP:PORT")]
+    pub beacon_alternate: Option<Alternate>,
+    /// What the beacon does, or none for no beacon [default: stun,punch,relay]
+    #[arg(long, env = "PILOT_RENDEZVOUS_BEACON_SERVICES", value_name = "LIST")]
+    pub beacon_services: Option<ServiceList>,
+    /// A further beacon that nodes are told of; up to three
+    #[arg(
+        long,
+        env = "PILOT_RENDEZVOUS_BEACON",
+        value_name = "HOST:PORT#KEY",
+        value_delimiter = ','
+    )]
+    pub beacon: Vec<FurtherBeacon>,
+    /// Whether this is a beacon alone, without a registry [default: false]
+    #[arg(
+        long,
+        env = "PILOT_RENDEZVOUS_NO_REGISTRY",
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub no_registry: Option<bool>,
+    /// Key of a rendezvous whose nodes may use the beacon, besides those of this one
+    #[arg(long, env = "PILOT_RENDEZVOUS_TICKET_KEY", value_name = "KEY", value_delimiter = ',')]
+    pub ticket_key: Vec<NodeId>,
+    /// Whether any node may use the beacon [default: false]
+    #[arg(
+        long,
+        env = "PILOT_RENDEZVOUS_OPEN",
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub open: Option<bool>,
+    /// Most nodes bound at the beacon at once [default: 20000]
+    #[arg(long, env = "PILOT_RENDEZVOUS_MAX_BEACON_CLIENTS", value_name = "N")]
+    pub max_beacon_clients: Option<NonZeroU32>,
+    /// Bytes a second that one node may send through the relay, 0 for no limit
+    /// [default: 250000000]
+    #[arg(long, env = "PILOT_RENDEZVOUS_RELAY_BYTES_PER_SECOND", value_name = "N")]
+    pub relay_bytes_per_second: Option<u64>,
+    /// The same for what one node sends to one other [default: 125000000]
+    #[arg(long, env = "PILOT_RENDEZVOUS_PAIR_BYTES_PER_SECOND", value_name = "N")]
+    pub pair_bytes_per_second: Option<u64>,
+    /// Hellos and binds a second at the beacon from one IPv4 address or IPv6
+    /// /64 [default: 100]
+    #[arg(long, env = "PILOT_RENDEZVOUS_BINDS_PER_SECOND", value_name = "N")]
+    pub binds_per_second: Option<NonZeroU32>,
+    /// STUN requests a second from one IPv4 address or IPv6 /64 [default: 100]
+    #[arg(long, env = "PILOT_RENDEZVOUS_STUN_PER_SECOND", value_name = "N")]
+    pub stun_per_second: Option<NonZeroU32>,
     /// What is logged to stderr, such as info or pilot_rendezvous=debug [default: info]
     #[arg(long, env = "PILOT_LOG", value_name = "FILTER")]
     pub log: Option<String>,
@@ -61,6 +131,20 @@ pub struct ConfigFile {
     pub requests_per_second: Option<NonZeroU32>,
     pub key_lookups_per_second: Option<NonZeroU32>,
     pub limit_loopback: Option<bool>,
+    pub beacon_listen: Option<SocketAddr>,
+    pub beacon_alternate: Option<Alternate>,
+    pub beacon_services: Option<ServiceList>,
+    #[serde(default)]
+    pub beacon: Vec<FurtherBeacon>,
+    pub no_registry: Option<bool>,
+    #[serde(default)]
+    pub ticket_key: Vec<NodeId>,
+    pub open: Option<bool>,
+    pub max_beacon_clients: Option<NonZeroU32>,
+    pub relay_bytes_per_second: Option<u64>,
+    pub pair_bytes_per_second: Option<u64>,
+    pub binds_per_second: Option<NonZeroU32>,
+    pub stun_per_second: Option<NonZeroU32>,
     pub log: Option<String>,
 }
 
@@ -79,6 +163,24 @@ pub struct Settings {
     pub max_nodes: NonZeroU32,
     /// How often somebody may ask.
     pub rates: Rates,
+    /// Whether there is a registry, or a beacon alone.
+    pub has_registry: bool,
+    /// Who may use the beacon without a ticket of this rendezvous.
+    pub guests: Guests,
+    /// The beacon of this process, whose admission is settled when the key of
+    /// the rendezvous is known; none if it does nothing.
+    pub beacon: Option<BeaconSettings>,
+    /// Further beacons that nodes are told of.
+    pub beacons: Vec<Beacon>,
+}
+
+/// Who may use the beacon without a ticket of this rendezvous.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guests {
+    /// Nodes with a ticket of one of these.
+    Of(Vec<NodeId>),
+    /// Anybody.
+    Anybody,
 }
 
 /// How often somebody may ask. Four seconds' worth may come at once.
@@ -94,10 +196,22 @@ pub struct Rates {
     pub limit_loopback: bool,
 }
 
-/// There is no folder to keep state in.
-#[derive(Debug, thiserror::Error)]
-#[error("neither --state-dir nor XDG_STATE_HOME nor HOME says where the state is kept")]
-pub struct NoStateDir;
+/// Why settings do not fit together.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// There is no folder to keep state in.
+    #[error("neither --state-dir nor XDG_STATE_HOME nor HOME says where the state is kept")]
+    NoStateDir,
+    /// Neither registry nor beacon.
+    #[error("with --no-registry and no --beacon-services there is nothing to do")]
+    Nothing,
+    /// A beacon alone takes nobody's tickets.
+    #[error("with --no-registry, --ticket-key or --open says who may use the beacon")]
+    NobodyAdmitted,
+    /// More than can be told.
+    #[error("nodes are told of {MAX_BEACONS} beacons at most, this one included")]
+    TooManyBeacons,
+}
 
 impl Settings {
     /// A rendezvous at `registry_listen` in `state_dir` with all defaults.
@@ -118,6 +232,23 @@ impl Settings {
                 key_lookups_per_second: number(10),
                 limit_loopback: false,
             },
+            has_registry: true,
+            guests: Guests::Of(Vec::new()),
+            beacon: Some(BeaconSettings {
+                listen: beacon_of(registry_listen),
+                alternate: None,
+                services: Services::ALL,
+                admission: Admission::Tickets(Vec::new()),
+                max_clients: number(20_000),
+                // Two and one Gbit/s: nobody's line is taken by a single node.
+                client_rate: ByteRate(250_000_000),
+                pair_rate: ByteRate(125_000_000),
+                // A site of 400 nodes behind one address comes back at once.
+                binds_per_second: number(100),
+                stun_per_second: number(100),
+                limit_loopback: false,
+            }),
+            beacons: Vec::new(),
         }
     }
 
@@ -125,48 +256,132 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// [`NoStateDir`] if the folder is not set and the user has no home.
-    pub fn resolve(flags: &Flags, file: &ConfigFile) -> Result<Self, NoStateDir> {
+    /// [`SettingsError`]
+    pub fn resolve(flags: &Flags, file: &ConfigFile) -> Result<Self, SettingsError> {
         let state_dir = flags.state_dir.clone().or_else(|| file.state_dir.clone());
-        let state_dir = state_dir.or_else(default_state_dir).ok_or(NoStateDir)?;
+        let state_dir = state_dir.or_else(default_state_dir).ok_or(SettingsError::NoStateDir)?;
         let listen = flags.registry_listen.or(file.registry_listen);
         let default = Self::new(
             listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT))),
             state_dir,
         );
-        let rates = Rates {
-            connections_per_second: flags
-                .connections_per_second
-                .or(file.connections_per_second)
-                .unwrap_or(default.rates.connections_per_second),
-            requests_per_second: flags
-                .requests_per_second
-                .or(file.requests_per_second)
-                .unwrap_or(default.rates.requests_per_second),
-            key_lookups_per_second: flags
-                .key_lookups_per_second
-                .or(file.key_lookups_per_second)
-                .unwrap_or(default.rates.key_lookups_per_second),
-            limit_loopback: flags
-                .limit_loopback
-                .or(file.limit_loopback)
-                .unwrap_or(default.rates.limit_loopback),
-        };
-        Ok(Self {
+        let settings = Self {
             network: flags.network.or(file.network).unwrap_or(default.network),
             max_connections: flags
                 .max_connections
                 .or(file.max_connections)
                 .unwrap_or(default.max_connections),
             max_nodes: flags.max_nodes.or(file.max_nodes).unwrap_or(default.max_nodes),
-            rates,
+            rates: rates(flags, file, default.rates),
+            has_registry: !flags.no_registry.or(file.no_registry).unwrap_or_default(),
+            guests: guests(flags, file),
+            beacon: beacon(flags, file, default.beacon),
+            beacons: either(&flags.beacon, &file.beacon).iter().map(FurtherBeacon::told).collect(),
             ..default
-        })
+        };
+        settings.check()
+    }
+
+    fn check(self) -> Result<Self, SettingsError> {
+        let own = usize::from(self.beacon.is_some());
+        if self.beacons.len() + own > MAX_BEACONS {
+            return Err(SettingsError::TooManyBeacons);
+        }
+        if self.has_registry {
+            return Ok(self);
+        }
+        match &self.guests {
+            _ if self.beacon.is_none() => Err(SettingsError::Nothing),
+            Guests::Of(keys) if keys.is_empty() => Err(SettingsError::NobodyAdmitted),
+            Guests::Of(_) | Guests::Anybody => Ok(self),
+        }
     }
 }
 
-/// The port in every document.
+fn rates(flags: &Flags, file: &ConfigFile, default: Rates) -> Rates {
+    Rates {
+        connections_per_second: flags
+            .connections_per_second
+            .or(file.connections_per_second)
+            .unwrap_or(default.connections_per_second),
+        requests_per_second: flags
+            .requests_per_second
+            .or(file.requests_per_second)
+            .unwrap_or(default.requests_per_second),
+        key_lookups_per_second: flags
+            .key_lookups_per_second
+            .or(file.key_lookups_per_second)
+            .unwrap_or(default.key_lookups_per_second),
+        limit_loopback: flags
+            .limit_loopback
+            .or(file.limit_loopback)
+            .unwrap_or(default.limit_loopback),
+    }
+}
+
+fn guests(flags: &Flags, file: &ConfigFile) -> Guests {
+    if flags.open.or(file.open).unwrap_or_default() {
+        Guests::Anybody
+    } else {
+        Guests::Of(either(&flags.ticket_key, &file.ticket_key).to_vec())
+    }
+}
+
+fn beacon(
+    flags: &Flags,
+    file: &ConfigFile,
+    default: Option<BeaconSettings>,
+) -> Option<BeaconSettings> {
+    let default = default?;
+    let services = flags.beacon_services.or(file.beacon_services);
+    let alternate = flags.beacon_alternate.or(file.beacon_alternate);
+    let rate =
+        |flag: Option<u64>, file: Option<u64>, default| flag.or(file).map_or(default, ByteRate);
+    let beacon = BeaconSettings {
+        listen: flags.beacon_listen.or(file.beacon_listen).unwrap_or(default.listen),
+        alternate: alternate.unwrap_or_default().addr(),
+        services: services.map_or(default.services, ServiceList::services),
+        admission: default.admission,
+        max_clients: flags
+            .max_beacon_clients
+            .or(file.max_beacon_clients)
+            .unwrap_or(default.max_clients),
+        client_rate: rate(
+            flags.relay_bytes_per_second,
+            file.relay_bytes_per_second,
+            default.client_rate,
+        ),
+        pair_rate: rate(flags.pair_bytes_per_second, file.pair_bytes_per_second, default.pair_rate),
+        binds_per_second: flags
+            .binds_per_second
+            .or(file.binds_per_second)
+            .unwrap_or(default.binds_per_second),
+        stun_per_second: flags
+            .stun_per_second
+            .or(file.stun_per_second)
+            .unwrap_or(default.stun_per_second),
+        limit_loopback: flags
+            .limit_loopback
+            .or(file.limit_loopback)
+            .unwrap_or(default.limit_loopback),
+    };
+    (beacon.services != Services::NONE).then_some(beacon)
+}
+
+/// What was given as flags, or else what is in the file.
+fn either<'a, T>(flags: &'a [T], file: &'a [T]) -> &'a [T] {
+    if flags.is_empty() { file } else { flags }
+}
+
+/// The ports in every document.
 const DEFAULT_PORT: u16 = 9000;
+const DEFAULT_BEACON_PORT: u16 = 9001;
+
+/// Nodes learn the port from the registry: beside one that is elsewhere, any will do.
+const fn beacon_of(registry: SocketAddr) -> SocketAddr {
+    let port = if registry.port() == DEFAULT_PORT { DEFAULT_BEACON_PORT } else { 0 };
+    SocketAddr::new(registry.ip(), port)
+}
 
 const fn number(of: u32) -> NonZeroU32 {
     match NonZeroU32::new(of) {
@@ -185,97 +400,4 @@ fn default_state_dir() -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    #[test]
-    fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
-        let flags = Flags::try_parse_from(["pilot-rendezvous", "--network", "7"]).unwrap();
-        let file: ConfigFile = toml::from_str(
-            "network = 5\nstate-dir = '/tmp/x'\nregistry-listen = '[::1]:1'\nlimit-loopback = true",
-        )
-        .unwrap();
-
-        let settings = Settings::resolve(&flags, &file).unwrap();
-
-        assert_eq!(settings.network, 7);
-        assert_eq!(settings.state_dir, PathBuf::from("/tmp/x"));
-        assert_eq!(settings.registry_listen, "[::1]:1".parse().unwrap());
-        assert!(settings.rates.limit_loopback);
-        let default = Settings::new(settings.registry_listen, settings.state_dir);
-        assert_eq!(settings.max_connections, default.max_connections);
-    }
-
-    #[test]
-    fn unknown_keys_and_impossible_values_are_refused() {
-        for text in ["netwrok = 1", "network = 70000", "max-connections = 0", "config = 'x'"] {
-            assert!(toml::from_str::<ConfigFile>(text).is_err(), "{text}");
-        }
-        for value in ["70000", "-1", ""] {
-            let words = ["pilot-rendezvous".to_owned(), format!("--network={value}")];
-            assert!(Flags::try_parse_from(words).is_err(), "{value}");
-        }
-    }
-
-    #[test]
-    fn every_flag_has_a_variable_and_a_key() {
-        Flags::command().debug_assert();
-        for argument in Flags::command().get_arguments() {
-            let Some(flag) = argument.get_long() else { continue };
-            if ["help", "version"].contains(&flag) {
-                continue;
-            }
-            assert!(argument.get_env().is_some(), "{flag} has no variable");
-            let line = format!("{flag} = []");
-            let error = toml::from_str::<ConfigFile>(&line).unwrap_err().to_string();
-            assert_eq!(error.contains("unknown field"), flag == "config", "{flag}: {error}");
-        }
-    }
-
-    const SAMPLE: &str = include_str!("../../deploy/rendezvous.toml");
-    const UNIT: &str = include_str!("../../deploy/pilot-rendezvous.service");
-
-    #[test]
-    fn the_sample_is_valid_and_shows_the_default_of_every_key() {
-        let resolve = |text: &str| {
-            let file = toml::from_str(text).unwrap();
-            let flags = Flags { state_dir: Some("/x".into()), ..Flags::default() };
-            Settings::resolve(&flags, &file).unwrap()
-        };
-        // A key that is commented out has no blank after its hash.
-        let all: String = SAMPLE
-            .lines()
-            .map(|line| match line.strip_prefix('#') {
-                Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => {
-                    format!("{key}\n")
-                }
-                Some(_) | None => format!("{line}\n"),
-            })
-            .collect();
-
-        assert_eq!(resolve(SAMPLE), resolve(""));
-        assert_eq!(resolve(&all), resolve(""));
-        let keys: toml::Table = all.parse().unwrap();
-        for argument in Flags::command().get_arguments() {
-            let Some(flag) = argument.get_long() else { continue };
-            assert_eq!(keys.contains_key(flag), flag != "config", "{flag}");
-        }
-    }
-
-    #[test]
-    fn the_unit_names_variables_that_are_read() {
-        let command = Flags::command();
-        let variables: Vec<_> =
-            command.get_arguments().filter_map(|argument| argument.get_env()).collect();
-        let mut named = 0;
-        for line in UNIT.lines() {
-            let Some(pair) = line.strip_prefix("Environment=") else { continue };
-            let name = pair.split('=').next().unwrap();
-            assert!(variables.contains(&std::ffi::OsStr::new(name)), "{name}");
-            named += 1;
-        }
-        assert_eq!(named, 1);
-    }
-}
+mod tests;

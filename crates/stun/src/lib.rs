@@ -23,6 +23,6 @@ mod request;
 mod response;
 
 pub use attribute::{CHANGE_REQUEST, UnknownAttributes};
-pub use message::{HEADER, MAX_MESSAGE, MalformedError, TransactionId, looks_like_stun};
+pub use message::{HEADER, MAX_MESSAGE, MAX_READ, MalformedError, TransactionId, looks_like_stun};
 pub use request::{AnswerFrom, Request, RequestError};
 pub use response::{Mapped, Outcome, Response, ResponseError};

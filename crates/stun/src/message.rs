@@ -5,9 +5,13 @@ use crate::attribute::{FINGERPRINT, is_integrity};
 /// Bytes of a message without attributes.
 pub const HEADER: usize = 20;
 
-/// Bytes of the longest message that is read or made: what passes everywhere
+/// Bytes of the longest message that is made: what passes everywhere
 /// unfragmented (RFC 8489 §6.1 wants less than the path's MTU).
 pub const MAX_MESSAGE: usize = 1280;
+
+/// Bytes of the longest message that is read: clients that try whether
+/// fragments pass send more than an Ethernet frame holds (RFC 5780 §3.5).
+pub const MAX_READ: usize = 2048;
 
 /// Bytes of an attribute before its value.
 pub(crate) const ATTRIBUTE_HEADER: usize = 4;
@@ -31,7 +35,7 @@ pub enum MalformedError {
     /// The first bits, the cookie or the length are not those of a message.
     #[error("the bytes are no STUN message")]
     NotStun,
-    /// Longer than [`MAX_MESSAGE`].
+    /// Longer than [`MAX_READ`].
     #[error("a STUN message of {0} bytes is too long")]
     TooLong(usize),
     /// An attribute reaches beyond the end, or follows the fingerprint.
@@ -92,7 +96,7 @@ pub(crate) struct Message<'a> {
 
 impl<'a> Message<'a> {
     pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, MalformedError> {
-        if bytes.len() > MAX_MESSAGE {
+        if bytes.len() > MAX_READ {
             return Err(MalformedError::TooLong(bytes.len()));
         }
         let (kind, length, transaction, attributes) = header(bytes)?;

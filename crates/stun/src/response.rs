@@ -41,6 +41,9 @@ pub enum Outcome {
 pub struct Mapped {
     /// The client's address as the server sees it.
     pub address: SocketAddr,
+    /// The same in plain bytes (MAPPED-ADDRESS), which a NAT may have changed
+    /// on the way. RFC 5780 wants both.
+    pub plain: Option<SocketAddr>,
     /// From where the response was sent, as the server sees it (RESPONSE-ORIGIN).
     pub origin: Option<SocketAddr>,
     /// The server's other address and other port (OTHER-ADDRESS); none if it
@@ -54,7 +57,7 @@ impl Mapped {
     /// Nothing but the client's address.
     #[must_use]
     pub const fn new(address: SocketAddr) -> Self {
-        Self { address, origin: None, other: None, padding: 0 }
+        Self { address, plain: None, origin: None, other: None, padding: 0 }
     }
 }
 
@@ -95,6 +98,9 @@ impl Response {
     fn success(&self, mapped: &Mapped) -> Writer {
         let mut writer = Writer::new(Kind::Success, self.transaction);
         writer.attribute(XOR_MAPPED_ADDRESS, &address(xor(mapped.address, self.transaction)));
+        if let Some(plain) = mapped.plain {
+            writer.attribute(MAPPED_ADDRESS, &address(plain));
+        }
         if let Some(origin) = mapped.origin {
             writer.attribute(RESPONSE_ORIGIN, &address(origin));
         }
@@ -147,14 +153,13 @@ fn read_mapped(message: &Message<'_>) -> Option<Mapped> {
         return None;
     }
     let xored = first(message, XOR_MAPPED_ADDRESS).and_then(read_address);
-    let address = match xored {
-        Some(xored) => xor(xored, message.transaction),
-        // Servers that also serve RFC 3489 may send this one alone.
-        None => first(message, MAPPED_ADDRESS).and_then(read_address)?,
-    };
+    let plain = first(message, MAPPED_ADDRESS).and_then(read_address);
+    // Old servers send the plain one alone.
+    let address = xored.map(|xored| xor(xored, message.transaction)).or(plain)?;
     let padding = first(message, PADDING).map_or(0, <[u8]>::len);
     Some(Mapped {
         address,
+        plain,
         origin: first(message, RESPONSE_ORIGIN).and_then(read_address),
         other: first(message, OTHER_ADDRESS).and_then(read_address),
         padding: u16::try_from(padding).ok()?,

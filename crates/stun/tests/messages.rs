@@ -5,8 +5,8 @@ use core::net::SocketAddr;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use pilot_stun::{
-    AnswerFrom, HEADER, MAX_MESSAGE, MalformedError, Mapped, Outcome, Request, RequestError,
-    Response, ResponseError, TransactionId, UnknownAttributes, looks_like_stun,
+    AnswerFrom, HEADER, MAX_MESSAGE, MAX_READ, MalformedError, Mapped, Outcome, Request,
+    RequestError, Response, ResponseError, TransactionId, UnknownAttributes, looks_like_stun,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -211,12 +211,12 @@ fn frames_that_do_not_hold_are_no_messages() {
     let mut without_cookie = request("");
     without_cookie[4] = 0;
     let mut long = request("");
-    long.resize(MAX_MESSAGE + 4, 0);
+    long.resize(MAX_READ + 4, 0);
 
     assert_eq!(malformed(&without_cookie), Some(MalformedError::NotStun));
     assert_eq!(malformed(&[request(""), vec![0; 4]].concat()), Some(MalformedError::NotStun));
     assert_eq!(malformed(&request("80220001 00")), Some(MalformedError::NotStun));
-    assert_eq!(malformed(&long), Some(MalformedError::TooLong(MAX_MESSAGE + 4)));
+    assert_eq!(malformed(&long), Some(MalformedError::TooLong(MAX_READ + 4)));
     assert_eq!(malformed(&request("80220005 00000000")), Some(MalformedError::Attributes));
     let after_fingerprint = request("80280004 00000000 80220000");
     assert_eq!(malformed(&after_fingerprint), Some(MalformedError::Attributes));
@@ -245,12 +245,15 @@ fn old_servers_and_errors_are_understood_and_nonsense_is_not() {
         message[..2].copy_from_slice(kind);
         Response::decode(&message).map(|response| response.outcome)
     };
-    let mapped = |text| Ok(Outcome::Mapped(Mapped::new(addr(text))));
+    let mapped = |text, plain| {
+        Ok(Outcome::Mapped(Mapped { plain: Some(addr(plain)), ..Mapped::new(addr(text)) }))
+    };
 
-    assert_eq!(reply(&[1, 1], "0001 0008 00018055 c0000201"), mapped("192.0.2.1:32853"));
+    let address = "192.0.2.1:32853";
+    assert_eq!(reply(&[1, 1], "0001 0008 00018055 c0000201"), mapped(address, address));
     // The exclusive one counts, wherever it is.
     let both = "0001 0008 00010001 0a000001 0020 0008 0001a147 e112a643";
-    assert_eq!(reply(&[1, 1], both), mapped("192.0.2.1:32853"));
+    assert_eq!(reply(&[1, 1], both), mapped(address, "10.0.0.1:1"));
     for nonsense in ["", "0020 0008 0003a147 e112a643", "0020 0004 0001a147", "0024 0000"] {
         assert_eq!(reply(&[1, 1], nonsense), Err(ResponseError::Bad), "{nonsense}");
     }
@@ -304,10 +307,11 @@ fn any_response() -> impl Strategy<Value = Response> {
         any_addr(),
         proptest::option::of(any_addr()),
         proptest::option::of(any_addr()),
+        proptest::option::of(any_addr()),
         0_u16..1000,
     )
-        .prop_map(|(address, origin, other, padding)| {
-            Outcome::Mapped(Mapped { address, origin, other, padding })
+        .prop_map(|(address, plain, origin, other, padding)| {
+            Outcome::Mapped(Mapped { address, plain, origin, other, padding })
         });
     let outcome = prop_oneof![
         mapped,

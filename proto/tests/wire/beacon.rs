@@ -178,6 +178,8 @@ fn services_are_bits() {
     assert!(two.contains(Services::STUN) && two.contains(Services::RELAY));
     assert!(!two.contains(Services::PUNCH) && !two.contains(Services::ALL));
     assert!(Services::ALL.contains(two) && two.contains(Services::NONE));
+    let shown = [two, Services::ALL, Services::NONE].map(|services| services.to_string());
+    assert_eq!(shown, ["stun,relay", "stun,punch,relay", "none"]);
 }
 
 proptest! {

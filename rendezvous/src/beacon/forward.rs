@@ -73,7 +73,8 @@ enum Kind {
 
 fn classify(datagram: &[u8]) -> Kind {
     if datagram.len() > MAX_DATAGRAM {
-        return Kind::Garbage;
+        // Clients that try whether fragments pass; STUN has a limit of its own.
+        return if looks_like_stun(datagram) { Kind::Stun } else { Kind::Garbage };
     }
     match split_relayed(datagram) {
         Some((id, [_, ..])) => return Kind::Relayed(id),

@@ -132,7 +132,7 @@ impl Beacon {
             .name("beacon".to_owned())
             .spawn(work)
             .map_err(StartBeaconError::Thread)?;
-        tracing::info!(%addr, services = ?settings.services, "beacon started");
+        tracing::info!(%addr, services = %settings.services, "beacon started");
         Ok(Self { addr, counters, carriers, stop: stop.drop_guard(), ended, thread })
     }
 

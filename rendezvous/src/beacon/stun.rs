@@ -214,7 +214,8 @@ impl StunServer {
             // As long as the request at most: padding is no way to send more
             // to somebody else.
             let padding = request.padding.unwrap_or(0);
-            Outcome::Mapped(Mapped { address: arrival.from, origin, other, padding })
+            let plain = other.map(|_| arrival.from);
+            Outcome::Mapped(Mapped { address: arrival.from, plain, origin, other, padding })
         } else {
             Outcome::UnknownAttributes(UnknownAttributes::new([CHANGE_REQUEST]))
         };

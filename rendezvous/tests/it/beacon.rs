@@ -129,6 +129,7 @@ async fn four_sockets_answer_for_each_other() {
             let (from, outcome) = stun(&client, server, request).await;
             let Outcome::Mapped(mapped) = outcome else { panic!("{outcome:?}") };
             let expected = Mapped {
+                plain: Some(client.local_addr().unwrap()),
                 origin: Some(all[asked ^ bits]),
                 other: Some(all[asked ^ 3]),
                 ..Mapped::new(client.local_addr().unwrap())

@@ -68,8 +68,20 @@ impl Node {
         server: SocketAddr,
         id: NodeId,
     ) -> Result<Self, ConnectError> {
+        Self::try_connect_as(key(seed), server, id).await
+    }
+
+    pub(crate) async fn connect_as(key: NodeKey, server: SocketAddr, id: NodeId) -> Self {
+        Self::try_connect_as(key, server, id).await.unwrap()
+    }
+
+    async fn try_connect_as(
+        key: NodeKey,
+        server: SocketAddr,
+        id: NodeId,
+    ) -> Result<Self, ConnectError> {
         let settings = Settings::new(([127, 0, 0, 1], 0).into(), Vec::new());
-        let endpoint = Endpoint::bind(Arc::new(key(seed)), settings).unwrap();
+        let endpoint = Endpoint::bind(Arc::new(key), settings).unwrap();
         let connection = within(endpoint.connect(Expect::Key(id), server, Alpn::Registry)).await?;
         Ok(Self { connection, endpoint })
     }

@@ -9,7 +9,9 @@
 )]
 
 mod beacon;
+mod beacons;
 mod client;
+mod coturn;
 mod program;
 mod relayed;
 mod server;

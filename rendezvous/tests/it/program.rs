@@ -17,14 +17,15 @@ use tokio::task::{JoinSet, spawn_blocking};
 use crate::client::{Node, grant, key, named, private, within};
 
 /// The program. Dropped, it is killed.
-struct Program {
+pub(crate) struct Program {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    addr: SocketAddr,
-    id: NodeId,
+    pub(crate) addr: SocketAddr,
+    pub(crate) id: NodeId,
+    pub(crate) beacon: SocketAddr,
 }
 
-fn command(folder: &Path) -> Command {
+pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pilot-rendezvous"));
     command.args(["--registry-listen", "127.0.0.1:0", "--state-dir"]).arg(folder);
     command
@@ -35,21 +36,24 @@ impl Program {
         Self::run(command(folder)).await
     }
 
-    async fn run(mut command: Command) -> Self {
+    pub(crate) async fn run(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let reading = spawn_blocking(move || {
-            let mut line = String::new();
-            stdout.read_line(&mut line).map(|_| (line, stdout))
+            let (mut line, mut beacon) = (String::new(), String::new());
+            stdout.read_line(&mut line).unwrap();
+            stdout.read_line(&mut beacon).unwrap();
+            (line, beacon, stdout)
         });
-        let (line, stdout) = within(reading).await.unwrap().unwrap();
+        let (line, beacon, stdout) = within(reading).await.unwrap();
         let words: Vec<&str> = line.split_whitespace().collect();
         let ["listening", "on", addr, "key", id, "fingerprint", fingerprint] = words[..] else {
             panic!("not ready: {line:?}")
         };
         let id: NodeId = id.parse().unwrap();
         assert_eq!(id.fingerprint().to_string(), fingerprint);
-        Self { child, stdout, addr: addr.parse().unwrap(), id }
+        let beacon = beacon.strip_prefix("beacon on ").expect("no beacon").trim_end();
+        Self { child, stdout, addr: addr.parse().unwrap(), id, beacon: beacon.parse().unwrap() }
     }
 
     async fn connect(&self, seed: u8) -> Node {

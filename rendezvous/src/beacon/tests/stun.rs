@@ -28,7 +28,8 @@ fn ask(server: &mut StunServer, socket: usize, request: Request) -> (StunAnswer,
 
 fn mapped(origin: &str, other: Option<&str>) -> Outcome {
     let (origin, other) = (Some(addr(origin)), other.map(addr));
-    Outcome::Mapped(Mapped { origin, other, ..Mapped::new(addr(CLIENT)) })
+    let plain = other.map(|_| addr(CLIENT));
+    Outcome::Mapped(Mapped { plain, origin, other, ..Mapped::new(addr(CLIENT)) })
 }
 
 #[test]
