@@ -75,7 +75,7 @@ impl Beacon {
                     Change::Port => SocketAddr::new(own.ip(), other.port()),
                     Change::AddressAndPort => other,
                 };
-                let port = asked.ask.response_port.unwrap_or(client.port());
+                let port = asked.ask.response_port.unwrap_or_else(|| client.port());
                 let to = Reach::Udp { own: source, client: SocketAddr::new(client.ip(), port) };
                 vec![(to, Body::Answer { node, asked, mapped: client, other: Some(other) })]
             }

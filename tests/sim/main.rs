@@ -3,11 +3,12 @@
 //!
 //! The machines are the real ones; their shell, the NATs and the beacons are
 //! models. Every test runs on virtual time and prints its seed when it fails.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "these are tests")]
 
 mod beacon;
 mod budget;
 mod chance;
+mod discovering;
 mod failures;
 mod homes;
 mod hostile;

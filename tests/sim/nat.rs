@@ -118,9 +118,10 @@ impl Nat {
             Some(_) => self.map(own, to, now, chance),
             None => self.map(key, to, now, chance),
         };
-        let mapping = self.mappings.get_mut(&port).unwrap();
-        mapping.last_out = now;
-        mapping.contacts.insert(to, now);
+        if let Some(mapping) = self.mappings.get_mut(&port) {
+            mapping.last_out = now;
+            mapping.contacts.insert(to, now);
+        }
         Some(port)
     }
 
@@ -180,7 +181,7 @@ impl Nat {
 
     fn is_free(&self, port: u16, to: SocketAddr, now: Duration) -> bool {
         let mapped = self.mappings.get(&port);
-        !mapped.is_some_and(|mapping| now < mapping.last_out + self.rules.timeout)
+        mapped.is_none_or(|mapping| now >= mapping.last_out + self.rules.timeout)
             && !self.is_taken(port, to, now)
     }
 

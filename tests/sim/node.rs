@@ -30,7 +30,7 @@ pub(crate) enum Knowledge {
     /// It is told after a while.
     Told { nat: Kinds, keepalive: Duration, from: Duration },
     /// It finds out.
-    Found { discovery: Discovery, lifetime: Lifetime },
+    Found { discovery: Box<Discovery>, lifetime: Box<Lifetime> },
 }
 
 pub(crate) struct Node {
@@ -127,12 +127,19 @@ impl Node {
         self.told = None;
     }
 
-    /// It knows its NAT, as if it had found out before.
+    /// It knows its NAT.
     pub(crate) fn know(&mut self, kind: Kind) {
         let (nat, keepalive) = (kind.behaviour(), Duration::from_secs(25));
         self.kind = kind;
         self.carrier = kind == Kind::Blocked;
         self.knowledge = Knowledge::Told { nat, keepalive, from: Duration::ZERO };
+    }
+
+    /// It is told nothing, and finds out.
+    pub(crate) fn find_out(&mut self, now: Duration) {
+        self.knowledge = Knowledge::Found { discovery: Box::default(), lifetime: Box::default() };
+        self.tell_local(now);
+        self.drain(now);
     }
 
     pub(crate) fn take_sent(&mut self) -> Vec<Sent> {
@@ -201,11 +208,8 @@ impl Node {
                 }
             }
             Body::Unknown => self.beacons[beacon].next = now,
-            Body::Peer(_)
-            | Body::Bind { .. }
-            | Body::Relay { .. }
-            | Body::Stun { .. }
-            | Body::Answer { .. } => {}
+            Body::Peer(_) | Body::Bind { .. } | Body::Relay { .. } => {}
+            Body::Stun { .. } | Body::Answer { .. } => {}
         }
         self.drain(now);
     }
@@ -320,7 +324,7 @@ impl Node {
             Inner::Probe(probe) => {
                 peer.paths.handle_probe(via, probe, at);
             }
-            Inner::Data(_) => {
+            Inner::Data => {
                 peer.arrivals.push(now);
                 peer.note_traffic(Traffic { sent: false, heard: true }, now);
             }
@@ -330,11 +334,9 @@ impl Node {
     fn send_data(&mut self, ix: NodeIx, now: Duration) {
         let peer = self.peers.get_mut(&ix).unwrap();
         peer.data_at = Some(now + self.data_every);
-        peer.sequence += 1;
         let Some(chosen) = peer.paths.chosen() else { return };
-        let data = Inner::Data(peer.sequence);
         peer.note_traffic(Traffic { sent: true, heard: false }, now);
-        self.send_peer(chosen.via, ix, data);
+        self.send_peer(chosen.via, ix, Inner::Data);
     }
 
     fn report_traffic(&mut self, now: Duration) {

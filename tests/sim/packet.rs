@@ -67,7 +67,6 @@ pub(crate) struct Sealed {
 #[derive(Debug, Clone)]
 pub(crate) enum Inner {
     Probe(Probe),
-    /// Stands for QUIC; with the boot of its sender, for nothing but a look
-    /// into the trace.
-    Data(u64),
+    /// Stands for QUIC.
+    Data,
 }

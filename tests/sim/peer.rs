@@ -13,7 +13,6 @@ pub(crate) struct Peer {
     /// When the next packet of traffic is sent, if there is traffic.
     pub(crate) data_at: Option<Duration>,
     pub(crate) report_at: Option<Duration>,
-    pub(crate) sequence: u64,
     traffic: Traffic,
     reported: Option<Duration>,
     /// When traffic came.
@@ -32,7 +31,6 @@ impl Peer {
             paths,
             data_at: None,
             report_at: None,
-            sequence: 0,
             traffic: Traffic { sent: false, heard: false },
             reported: None,
             arrivals: Vec::new(),

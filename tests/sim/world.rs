@@ -133,6 +133,12 @@ impl World {
         ix
     }
 
+    /// A node finds out by itself what it is behind.
+    pub(crate) fn find_out(&mut self, node: NodeIx) {
+        self.nodes[node.0].find_out(self.now);
+        self.touch(node);
+    }
+
     /// Two nodes trust each other.
     pub(crate) fn introduce(&mut self, a: NodeIx, b: NodeIx) {
         let Self { nodes, chance, .. } = self;
@@ -242,22 +248,9 @@ impl World {
     ) -> Option<Duration> {
         let (start, end) = (self.now, self.now + longest);
         while !done(self) {
-            let event = self.events.first_key_value().map(|((at, _), _)| *at);
-            let wake = self.wakes.first().map(|(at, _)| *at);
-            let Some(next) = event.into_iter().chain(wake).min().filter(|at| *at <= end) else {
+            if !self.step(end) {
                 self.now = end;
                 return None;
-            };
-            self.now = next.max(self.now);
-            if event == Some(next) {
-                let (_, event) = self.events.pop_first().unwrap();
-                self.handle(event);
-            } else {
-                let (_, node) = self.wakes.pop_first().unwrap();
-                self.woken_at.remove(&node);
-                let now = self.now;
-                self.nodes[node.0].tick(now);
-                self.touch(node);
             }
         }
         Some(self.now - start)
@@ -266,6 +259,26 @@ impl World {
     pub(crate) fn run_for(&mut self, time: Duration) {
         let ended = self.run_until(time, |_| false);
         assert_eq!(ended, None);
+    }
+
+    /// Jumps to the next event, if there is one in time, and lets it happen.
+    fn step(&mut self, end: Duration) -> bool {
+        let event = self.events.first_key_value().map(|((at, _), _)| *at);
+        let wake = self.wakes.first().map(|(at, _)| *at);
+        let Some(next) = event.into_iter().chain(wake).min().filter(|at| *at <= end) else {
+            return false;
+        };
+        self.now = next.max(self.now);
+        if event == Some(next) {
+            let (_, event) = self.events.pop_first().unwrap();
+            self.handle(event);
+        } else {
+            let (_, node) = self.wakes.pop_first().unwrap();
+            self.woken_at.remove(&node);
+            self.nodes[node.0].tick(self.now);
+            self.touch(node);
+        }
+        true
     }
 
     fn handle(&mut self, event: Event) {

@@ -255,6 +255,7 @@ impl Pair {
 
     fn forget_at(&self, duty: Duty) -> Option<Instant> {
         match self.state {
+            State::Dead { since, .. } if duty.keepalive.is_none() => Some(since),
             State::Dead { since, .. } if duty.active => Some(since + DEAD_UNTIL),
             State::Dead { since, .. } => Some(since + DEAD_UNTIL_IDLE),
             State::Proven { .. } | State::Doubted { .. } if duty.chosen => None,
@@ -470,9 +471,11 @@ mod tests {
 
         let busy = dead(unused);
         let idle = dead(Duty { active: false, ..unused });
+        let unwanted = dead(Duty { keepalive: None, ..unused });
 
         assert_eq!(times(&busy, Due::Forget), [300_000]);
         assert_eq!(times(&idle, Due::Forget), [60_000]);
+        assert_eq!(unwanted, [(0, Due::Forget)]);
         assert!(times(&busy, Due::Ping).len() < 90, "{busy:?}");
     }
 

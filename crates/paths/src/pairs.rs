@@ -162,7 +162,8 @@ mod tests {
     fn a_death_makes_the_others_doubtful() {
         let now = crate::clock::start();
         let mut pairs = Pairs::default();
-        let usage = Usage { chosen: Some(key(1)), active: true, keepalive: None };
+        let usage =
+            Usage { chosen: Some(key(1)), active: true, keepalive: Some(Duration::from_secs(20)) };
         for port in [1, 2] {
             pairs.handle_pong(key(port), Origin::Plain, Duration::ZERO, usage.chosen, now);
         }
