@@ -107,9 +107,8 @@ pub async fn keep(
         let renew = mappings.iter().map(|mapping| mapping.lease / 2).min();
         told.send_replace(mappings);
         let pause = renew.unwrap_or(ASK_AGAIN).clamp(Duration::from_secs(30), ASK_AGAIN);
-        match timeout(pause, local.changed()).await {
-            Ok(Err(_)) => return,
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(_)) = timeout(pause, local.changed()).await {
+            return;
         }
     }
 }
@@ -174,7 +173,7 @@ async fn ask_upnp(local: SocketAddrV4, wanted: Option<NonZeroU16>) -> Result<Map
     let gateway: igd_next::aio::Gateway<Tokio> =
         search_gateway(options).await.map_err(|_| MapError::Silent)?;
     let refused = |error: &dyn std::error::Error| MapError::Refused(error.to_string());
-    let port = wanted.map_or(local.port(), NonZeroU16::get);
+    let port = wanted.map_or_else(|| local.port(), NonZeroU16::get);
     let udp = PortMappingProtocol::UDP;
     let at = SocketAddr::V4(local);
     let same = gateway.add_port(udp, port, at, LEASE_SECONDS, DESCRIPTION).await;

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, SocketAddrV4};
 
 use pilot_overlay::Overlay;
+use pilot_portmap::Mapping;
 use pilot_transport::local_candidates;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 /// address, asks nobody.
 pub(crate) async fn keep(overlay: Overlay, stop: CancellationToken) {
     let (at, local) = watch::channel(None);
-    let (told, mut mapped) = watch::channel(Vec::new());
+    let (told, mut mapped) = watch::channel(Vec::<Mapping>::new());
     let follow = async {
         let mut candidates = overlay.reach().candidates();
         loop {
@@ -24,9 +25,8 @@ pub(crate) async fn keep(overlay: Overlay, stop: CancellationToken) {
     };
     let tell = async {
         while mapped.changed().await.is_ok() {
-            let external =
-                mapped.borrow_and_update().iter().map(|m: &pilot_portmap::Mapping| m.external);
-            let external: Vec<SocketAddr> = external.collect();
+            let mappings = mapped.borrow_and_update().clone();
+            let external = mappings.iter().map(|mapping| mapping.external).collect();
             overlay.reach().set_port_mapped(external);
         }
     };
