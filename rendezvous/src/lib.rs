@@ -11,6 +11,7 @@
 
 mod acceptor;
 pub mod beacon;
+pub mod carriers;
 mod gate;
 pub mod journal;
 mod keeper;
@@ -19,6 +20,7 @@ pub mod registry;
 mod server;
 pub mod settings;
 mod signposts;
+mod worker;
 
 pub use keeper::LoadError;
 pub use server::{Server, StartError};

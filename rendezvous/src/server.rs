@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::acceptor::Acceptor;
 use crate::beacon::{Admission, Beacon, BeaconSettings, StartBeaconError};
+use crate::carriers::{Carriers, ListenAt, Need, StartCarriersError, Ways};
 use crate::journal;
 use crate::keeper::{Keeper, LoadError};
 use crate::settings::{Guests, Settings};
@@ -28,6 +29,7 @@ pub struct Server {
     addr: SocketAddr,
     registry: Option<Acceptor>,
     beacon: Option<Beacon>,
+    carriers: Carriers,
     /// Held for its lock.
     _home: Home,
 }
@@ -53,6 +55,9 @@ pub enum StartError {
     /// Its beacon is not usable.
     #[error(transparent)]
     Beacon(#[from] StartBeaconError),
+    /// Nodes cannot get through over TCP where they should.
+    #[error(transparent)]
+    Carriers(#[from] StartCarriersError),
     /// It is told to be neither registry nor beacon.
     #[error("there is neither a registry nor a beacon to start")]
     Nothing,
@@ -91,7 +96,8 @@ impl Server {
         let registering = registry.as_ref().map(Acceptor::local_addr);
         let addr = registering.or_else(|| beacon.as_ref().map(Beacon::local_addr));
         let addr = addr.ok_or(StartError::Nothing)?;
-        Ok(Self { id: key.id(), addr, registry, beacon, _home: home })
+        let carriers = start_carriers(settings, key.clone(), registering, beacon.as_ref())?;
+        Ok(Self { id: key.id(), addr, registry, beacon, carriers, _home: home })
     }
 
     /// Where nodes register; where the beacon is, if it is alone.
@@ -106,6 +112,12 @@ impl Server {
         self.beacon.as_ref()
     }
 
+    /// The TCP addresses at which nodes get through, too.
+    #[must_use]
+    pub fn carrier_addrs(&self) -> &[SocketAddr] {
+        self.carriers.local_addrs()
+    }
+
     /// Its key, which nodes pin.
     #[must_use]
     pub const fn id(&self) -> NodeId {
@@ -118,7 +130,7 @@ impl Server {
     /// Not cancel safe: dropped, nodes notice by silence and the next start
     /// checks the database.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { registry, beacon, _home, .. } = self;
+        let Self { registry, beacon, carriers, _home, .. } = self;
         // When the one ends, so does the other.
         let all = stop.child_token();
         let registered = async {
@@ -141,7 +153,15 @@ impl Server {
             }
             all.cancel();
         };
-        tokio::join!(registered, relayed);
+        let carried = async {
+            tokio::select! {
+                () = all.cancelled() => {}
+                () = carriers.ended() => {}
+            }
+            carriers.stop().await;
+            all.cancel();
+        };
+        tokio::join!(registered, relayed, carried);
     }
 }
 
@@ -158,6 +178,22 @@ fn start_beacon(
         }
     };
     Beacon::start(key, &BeaconSettings { admission, ..wanted.clone() })
+}
+
+/// At the same ports as over UDP, and where the settings say.
+fn start_carriers(
+    settings: &Settings,
+    key: Arc<NodeKey>,
+    registry: Option<SocketAddr>,
+    beacon: Option<&Beacon>,
+) -> Result<Carriers, StartCarriersError> {
+    let own = registry.into_iter().chain(beacon.map(Beacon::local_addr));
+    let listen: Vec<ListenAt> = own
+        .map(|addr| ListenAt { addr, need: Need::Wanted })
+        .chain(settings.tcp_listen.iter().copied())
+        .collect();
+    let ways = Ways { registry: None, beacon: beacon.map(Beacon::carriers) };
+    Carriers::start(key, &listen, &settings.carriers, ways)
 }
 
 /// The own beacon first, then the others.

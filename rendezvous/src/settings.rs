@@ -1,152 +1,22 @@
 //! What an operator can set: flag, then variable, then file, then default.
 
+mod flags;
 mod values;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use clap::Parser;
 use pilot_identity::NodeId;
 use pilot_proto::beacon::Services;
 use pilot_proto::registry::{Beacon, MAX_BEACONS};
-use serde::Deserialize;
 
 use crate::beacon::{Admission, BeaconSettings, ByteRate};
+use crate::carriers::{CarrierSettings, ListenAt, Need};
+pub use flags::{ConfigFile, Flags};
 pub use values::{
     Alternate, AlternateError, FurtherBeacon, FurtherBeaconError, ServiceList, ServiceListError,
 };
-
-/// Gives nodes their addresses, tells trusted nodes of each other, and helps
-/// them to meet.
-#[derive(Debug, Clone, Default, Parser)]
-#[command(name = "pilot-rendezvous", version)]
-pub struct Flags {
-    /// UDP address and port for nodes [default: 0.0.0.0:9000]
-    #[arg(long, env = "PILOT_RENDEZVOUS_REGISTRY_LISTEN", value_name = "IP:PORT")]
-    pub registry_listen: Option<SocketAddr>,
-    /// Folder of the key and the database
-    /// [default: $XDG_STATE_HOME/pilot-rendezvous or ~/.local/state/pilot-rendezvous]
-    #[arg(long, env = "PILOT_RENDEZVOUS_STATE_DIR", value_name = "DIR")]
-    pub state_dir: Option<PathBuf>,
-    /// Number of the network whose addresses are given [default: 1]
-    #[arg(long, env = "PILOT_RENDEZVOUS_NETWORK", value_name = "N")]
-    pub network: Option<u16>,
-    /// Most nodes connected at once [default: 20000]
-    #[arg(long, env = "PILOT_RENDEZVOUS_MAX_CONNECTIONS", value_name = "N")]
-    pub max_connections: Option<NonZeroU32>,
-    /// Most keys registered [default: 100000]
-    #[arg(long, env = "PILOT_RENDEZVOUS_MAX_NODES", value_name = "N")]
-    pub max_nodes: Option<NonZeroU32>,
-    /// New connections a second from one IPv4 address or IPv6 /64 [default: 100]
-    #[arg(long, env = "PILOT_RENDEZVOUS_CONNECTIONS_PER_SECOND", value_name = "N")]
-    pub connections_per_second: Option<NonZeroU32>,
-    /// Requests a second of one node [default: 500]
-    #[arg(long, env = "PILOT_RENDEZVOUS_REQUESTS_PER_SECOND", value_name = "N")]
-    pub requests_per_second: Option<NonZeroU32>,
-    /// Addresses whose key one node may ask for, a second [default: 10]
-    #[arg(long, env = "PILOT_RENDEZVOUS_KEY_LOOKUPS_PER_SECOND", value_name = "N")]
-    pub key_lookups_per_second: Option<NonZeroU32>,
-    /// Whether these rates also hold for nodes on this machine [default: false]
-    #[arg(long, env = "PILOT_RENDEZVOUS_LIMIT_LOOPBACK", value_name = "true|false")]
-    pub limit_loopback: Option<bool>,
-    /// UDP address and port of the beacon: STUN, hole punching, relay
-    /// [default: the registry's address; port 9001, or any if the registry is not at 9000]
-    #[arg(long, env = "PILOT_RENDEZVOUS_BEACON_LISTEN", value_name = "IP:PORT")]
-    pub beacon_listen: Option<SocketAddr>,
-    /// A second address, or the same with another port, from which STUN is
-    /// answered, too, or none [default: none]
-    #[arg(long, env = "PILOT_RENDEZVOUS_BEACON_ALTERNATE", value_name = "IP:PORT")]
-    pub beacon_alternate: Option<Alternate>,
-    /// What the beacon does, or none for no beacon [default: stun,punch,relay]
-    #[arg(long, env = "PILOT_RENDEZVOUS_BEACON_SERVICES", value_name = "LIST")]
-    pub beacon_services: Option<ServiceList>,
-    /// A further beacon that nodes are told of; up to three
-    #[arg(
-        long,
-        env = "PILOT_RENDEZVOUS_BEACON",
-        value_name = "HOST:PORT#KEY",
-        value_delimiter = ','
-    )]
-    pub beacon: Vec<FurtherBeacon>,
-    /// Whether this is a beacon alone, without a registry [default: false]
-    #[arg(
-        long,
-        env = "PILOT_RENDEZVOUS_NO_REGISTRY",
-        value_name = "true|false",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
-    pub no_registry: Option<bool>,
-    /// Key of a rendezvous whose nodes may use the beacon, besides those of this one
-    #[arg(long, env = "PILOT_RENDEZVOUS_TICKET_KEY", value_name = "KEY", value_delimiter = ',')]
-    pub ticket_key: Vec<NodeId>,
-    /// Whether any node may use the beacon [default: false]
-    #[arg(
-        long,
-        env = "PILOT_RENDEZVOUS_OPEN",
-        value_name = "true|false",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
-    pub open: Option<bool>,
-    /// Most nodes bound at the beacon at once [default: 20000]
-    #[arg(long, env = "PILOT_RENDEZVOUS_MAX_BEACON_CLIENTS", value_name = "N")]
-    pub max_beacon_clients: Option<NonZeroU32>,
-    /// Bytes a second that one node may send through the relay, 0 for no limit
-    /// [default: 250000000]
-    #[arg(long, env = "PILOT_RENDEZVOUS_RELAY_BYTES_PER_SECOND", value_name = "N")]
-    pub relay_bytes_per_second: Option<u64>,
-    /// The same for what one node sends to one other [default: 125000000]
-    #[arg(long, env = "PILOT_RENDEZVOUS_PAIR_BYTES_PER_SECOND", value_name = "N")]
-    pub pair_bytes_per_second: Option<u64>,
-    /// Hellos and binds a second at the beacon from one IPv4 address or IPv6
-    /// /64 [default: 100]
-    #[arg(long, env = "PILOT_RENDEZVOUS_BINDS_PER_SECOND", value_name = "N")]
-    pub binds_per_second: Option<NonZeroU32>,
-    /// STUN requests a second from one IPv4 address or IPv6 /64 [default: 100]
-    #[arg(long, env = "PILOT_RENDEZVOUS_STUN_PER_SECOND", value_name = "N")]
-    pub stun_per_second: Option<NonZeroU32>,
-    /// What is logged to stderr, such as info or pilot_rendezvous=debug [default: info]
-    #[arg(long, env = "PILOT_LOG", value_name = "FILTER")]
-    pub log: Option<String>,
-    /// TOML file with the names of these flags as keys
-    #[arg(long, env = "PILOT_RENDEZVOUS_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
-}
-
-/// The same in a file.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "each is the flag of its name")]
-pub struct ConfigFile {
-    pub registry_listen: Option<SocketAddr>,
-    pub state_dir: Option<PathBuf>,
-    pub network: Option<u16>,
-    pub max_connections: Option<NonZeroU32>,
-    pub max_nodes: Option<NonZeroU32>,
-    pub connections_per_second: Option<NonZeroU32>,
-    pub requests_per_second: Option<NonZeroU32>,
-    pub key_lookups_per_second: Option<NonZeroU32>,
-    pub limit_loopback: Option<bool>,
-    pub beacon_listen: Option<SocketAddr>,
-    pub beacon_alternate: Option<Alternate>,
-    pub beacon_services: Option<ServiceList>,
-    #[serde(default)]
-    pub beacon: Vec<FurtherBeacon>,
-    pub no_registry: Option<bool>,
-    #[serde(default)]
-    pub ticket_key: Vec<NodeId>,
-    pub open: Option<bool>,
-    pub max_beacon_clients: Option<NonZeroU32>,
-    pub relay_bytes_per_second: Option<u64>,
-    pub pair_bytes_per_second: Option<u64>,
-    pub binds_per_second: Option<NonZeroU32>,
-    pub stun_per_second: Option<NonZeroU32>,
-    pub log: Option<String>,
-}
 
 /// What a rendezvous is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,6 +42,10 @@ pub struct Settings {
     pub beacon: Option<BeaconSettings>,
     /// Further beacons that nodes are told of.
     pub beacons: Vec<Beacon>,
+    /// TCP addresses for carriers besides the ports of registry and beacon.
+    pub tcp_listen: Vec<ListenAt>,
+    /// How many carriers there may be.
+    pub carriers: CarrierSettings,
 }
 
 /// Who may use the beacon without a ticket of this rendezvous.
@@ -249,6 +123,14 @@ impl Settings {
                 limit_loopback: false,
             }),
             beacons: Vec::new(),
+            tcp_listen: Vec::new(),
+            carriers: CarrierSettings {
+                // With full buffers each holds 200 kB.
+                max: number(2_000),
+                max_of_one: number(256),
+                per_second: number(100),
+                limit_loopback: false,
+            },
         }
     }
 
@@ -277,9 +159,40 @@ impl Settings {
             guests: guests(flags, file),
             beacon: beacon(flags, file, default.beacon),
             beacons: either(&flags.beacon, &file.beacon).iter().map(FurtherBeacon::told).collect(),
+            tcp_listen: either(&flags.tcp_listen, &file.tcp_listen)
+                .iter()
+                .map(|addr| ListenAt { addr: *addr, need: Need::Required })
+                .collect(),
             ..default
         };
-        settings.check()
+        let carriers = CarrierSettings {
+            max: flags.max_carriers.or(file.max_carriers).unwrap_or(settings.carriers.max),
+            max_of_one: flags
+                .max_carriers_per_source
+                .or(file.max_carriers_per_source)
+                .unwrap_or(settings.carriers.max_of_one),
+            per_second: settings.rates.connections_per_second,
+            limit_loopback: settings.rates.limit_loopback,
+        };
+        Self { carriers, ..settings }.try_https().check()
+    }
+
+    /// Where registry or beacon are at their own ports, nodes look for them at
+    /// the port of HTTPS, too.
+    fn try_https(mut self) -> Self {
+        let addr = match &self.beacon {
+            _ if self.has_registry => Some((self.registry_listen, DEFAULT_PORT)),
+            Some(beacon) => Some((beacon.listen, DEFAULT_BEACON_PORT)),
+            None => None,
+        };
+        if let Some((addr, port)) = addr
+            && addr.port() == port
+            && self.tcp_listen.is_empty()
+        {
+            let addr = SocketAddr::new(addr.ip(), HTTPS_PORT);
+            self.tcp_listen.push(ListenAt { addr, need: Need::Tried });
+        }
+        self
     }
 
     fn check(self) -> Result<Self, SettingsError> {
@@ -376,6 +289,7 @@ fn either<'a, T>(flags: &'a [T], file: &'a [T]) -> &'a [T] {
 /// The ports in every document.
 const DEFAULT_PORT: u16 = 9000;
 const DEFAULT_BEACON_PORT: u16 = 9001;
+const HTTPS_PORT: u16 = 443;
 
 /// Nodes learn the port from the registry: beside one that is elsewhere, any will do.
 const fn beacon_of(registry: SocketAddr) -> SocketAddr {

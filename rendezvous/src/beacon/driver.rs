@@ -22,9 +22,9 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::backlog::Backlog;
+use super::carried::FromCarrier;
 use super::counters::{Counters, count};
 use super::forward::Sorted;
-use super::outbox::{FromCarrier, Outbox};
 use super::place::{CarrierId, Place};
 use super::relay::{Answer, Moment, Relay};
 use super::slots::{Parcel, SLOTS, Slots};
@@ -61,7 +61,7 @@ pub(super) struct Driver {
     /// None where STUN is not served.
     stun: Option<StunServer>,
     carriers: mpsc::Receiver<FromCarrier>,
-    lines: BTreeMap<CarrierId, (SocketAddr, Outbox)>,
+    lines: BTreeMap<CarrierId, (SocketAddr, mpsc::Sender<Bytes>)>,
     published: Arc<Mutex<Counters>>,
     slots: Slots,
     sorted: Sorted,
@@ -216,12 +216,13 @@ impl Driver {
                 }
             }
             Place::Carrier { id, .. } => {
-                let outbox = self.lines.get(&id).map(|(_, outbox)| outbox);
+                let out = self.lines.get(&id).map(|(_, out)| out);
                 let lost = parcel
                     .bytes()
                     .chunks(parcel.stride.max(1))
                     .filter(|datagram| {
-                        !outbox.is_some_and(|outbox| outbox.push(Bytes::copy_from_slice(datagram)))
+                        let datagram = Bytes::copy_from_slice(datagram);
+                        out.is_none_or(|out| out.try_send(datagram).is_err())
                     })
                     .count();
                 count(&mut self.overflowed, lost);
@@ -269,9 +270,9 @@ impl Driver {
                     }
                 }
                 Place::Carrier { id, .. } => {
-                    let pushed =
-                        self.lines.get(&id).is_some_and(|(_, out)| out.push(packet.into()));
-                    count(&mut self.overflowed, usize::from(!pushed));
+                    let line = self.lines.get(&id);
+                    let sent = line.is_some_and(|(_, out)| out.try_send(packet.into()).is_ok());
+                    count(&mut self.overflowed, usize::from(!sent));
                 }
             }
         }
@@ -279,8 +280,8 @@ impl Driver {
 
     fn on_carrier(&mut self, said: FromCarrier) {
         match said {
-            FromCarrier::Opened { id, remote, outbox } => {
-                self.lines.insert(id, (remote, outbox));
+            FromCarrier::Opened { id, remote, out } => {
+                self.lines.insert(id, (remote, out));
             }
             FromCarrier::Ended { id } => {
                 self.lines.remove(&id);

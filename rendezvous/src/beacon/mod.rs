@@ -7,13 +7,13 @@
 
 mod backlog;
 mod binding;
+mod carried;
 mod clients;
 mod cookie;
 mod counters;
 mod driver;
 mod forward;
 mod nonces;
-mod outbox;
 mod place;
 mod rate;
 mod relay;
@@ -24,9 +24,9 @@ mod stun;
 #[cfg(test)]
 mod tests;
 
+pub use carried::FromCarrier;
 pub use counters::Counters;
 pub use forward::{MAX_DATAGRAM, Run, Sorted};
-pub use outbox::{FromCarrier, Outbox, Outgoing, outbox};
 pub use place::{CarrierId, Place};
 pub use rate::ByteRate;
 pub use relay::{Admission, Answer, Moment, Relay, RelaySettings};

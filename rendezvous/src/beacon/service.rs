@@ -7,21 +7,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use pilot_identity::NodeKey;
 use pilot_proto::beacon::Services;
 use tokio::sync::mpsc;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::carried::FromCarrier;
 use super::counters::Counters;
 use super::driver::Driver;
-use super::outbox::FromCarrier;
 use super::rate::ByteRate;
 use super::relay::{Admission, Relay, RelaySettings};
 use super::socket::{Bound, Socket};
 use super::stun::{Layout, SocketIndex, StunServer};
+use crate::worker::Worker;
 
 /// Packets of carriers that wait for the beacon; carriers wait beyond.
 const MAX_CARRIED: usize = 1024;
@@ -88,9 +87,7 @@ pub struct Beacon {
     addr: SocketAddr,
     counters: Arc<Mutex<Counters>>,
     carriers: mpsc::Sender<FromCarrier>,
-    stop: DropGuard,
-    ended: CancellationToken,
-    thread: JoinHandle<()>,
+    worker: Worker,
 }
 
 impl Beacon {
@@ -109,31 +106,16 @@ impl Beacon {
             .services
             .contains(Services::STUN)
             .then(|| StunServer::new(layout, settings.stun_per_second, settings.limit_loopback));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(StartBeaconError::Thread)?;
-        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let counters = Arc::new(Mutex::new(Counters::default()));
         let (carriers, packets) = mpsc::channel(MAX_CARRIED);
-        let (guard, published, stopped) =
-            (ended.clone().drop_guard(), Arc::clone(&counters), stop.clone());
-        let work = move || {
-            let _ended = guard;
-            let run = async {
-                let (main, others) = open(bound)?;
-                Driver::new(main, others, relay, stun, packets, published).run(stopped).await
-            };
-            if let Err(error) = runtime.block_on(run) {
-                tracing::error!(%error, "the beacon failed");
-            }
-        };
-        let thread = std::thread::Builder::new()
-            .name("beacon".to_owned())
-            .spawn(work)
-            .map_err(StartBeaconError::Thread)?;
+        let published = Arc::clone(&counters);
+        let worker = Worker::start("beacon", async move |stop| {
+            let (main, others) = open(bound)?;
+            Driver::new(main, others, relay, stun, packets, published).run(stop).await
+        })
+        .map_err(StartBeaconError::Thread)?;
         tracing::info!(%addr, services = %settings.services, "beacon started");
-        Ok(Self { addr, counters, carriers, stop: stop.drop_guard(), ended, thread })
+        Ok(Self { addr, counters, carriers, worker })
     }
 
     /// Where it listens.
@@ -158,18 +140,14 @@ impl Beacon {
     ///
     /// Cancel safe.
     pub async fn ended(&self) {
-        self.ended.cancelled().await;
+        self.worker.ended().await;
     }
 
     /// Ends it, and waits for that.
     ///
     /// Not cancel safe: dropped, the thread ends without anybody waiting.
     pub async fn stop(self) {
-        drop(self.stop);
-        self.ended.cancelled().await;
-        if self.thread.join().is_err() {
-            tracing::error!("the thread of the beacon did not end well");
-        }
+        self.worker.stop().await;
     }
 }
 

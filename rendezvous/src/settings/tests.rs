@@ -1,6 +1,6 @@
 //! Which value counts, and that every one can be set.
 
-use clap::CommandFactory as _;
+use clap::{CommandFactory as _, Parser as _};
 use pilot_identity::NodeKey;
 use zeroize::Zeroizing;
 
@@ -89,6 +89,24 @@ fn nodes_are_told_of_three_further_beacons_at_most() {
         resolve(&[&words[..], &["--beacon-services=none"]].concat(), "").unwrap().beacons.len(),
         4
     );
+}
+
+#[test]
+fn the_port_of_https_is_tried_beside_the_usual_ones_and_others_are_required() {
+    let listen = |words: &[&str]| {
+        let at = resolve(words, "").unwrap().tcp_listen;
+        at.into_iter().map(|at| (at.addr.to_string(), at.need)).collect::<Vec<_>>()
+    };
+    let tried = |addr: &str| vec![(addr.to_owned(), Need::Tried)];
+
+    assert_eq!(listen(&[]), tried("0.0.0.0:443"));
+    assert_eq!(listen(&["--registry-listen", "[::]:9000"]), tried("[::]:443"));
+    assert_eq!(listen(&["--registry-listen", "127.0.0.1:0"]), []);
+    let alone = ["--no-registry", "--open", "--beacon-listen", "127.0.0.1:9001"];
+    assert_eq!(listen(&alone), tried("127.0.0.1:443"));
+    let required = |addr: &str| (addr.to_owned(), Need::Required);
+    let two = ["--tcp-listen", "127.0.0.1:1", "--tcp-listen=127.0.0.1:2"];
+    assert_eq!(listen(&two), [required("127.0.0.1:1"), required("127.0.0.1:2")]);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use pilot_identity::SignedTicket;
 use pilot_proto::beacon::{BindRefusal, Services, Told};
 use pilot_proto::registry::{Answer, Beacon, Request};
+use pilot_rendezvous::settings::Settings;
+use pilot_rendezvous::{Server, StartError};
 
 use crate::client::{Node, private};
 use crate::program::{Program, command};
@@ -82,18 +84,33 @@ async fn a_beacon_alone_serves_the_nodes_of_a_rendezvous_elsewhere() {
 }
 
 #[tokio::test]
+async fn carriers_are_taken_at_the_ports_of_registry_and_beacon() {
+    // Ports that are free for UDP may be taken for TCP: another try, then.
+    let mut found = Vec::new();
+    for _ in 0..5 {
+        let folder = tempfile::tempdir().unwrap();
+        let any = ([127, 0, 0, 1], 0).into();
+        let settings = Settings::new(any, folder.path().to_owned());
+        let server = Server::start(&settings).await.unwrap();
+        let own = [server.local_addr(), server.beacon().unwrap().local_addr()];
+        found.push((own, server.carrier_addrs().to_vec()));
+        if server.carrier_addrs() == own {
+            return;
+        }
+    }
+    panic!("{found:?}");
+}
+
+#[tokio::test]
 async fn without_services_there_is_no_beacon() {
     let folder = tempfile::tempdir().unwrap();
-    let mut settings = pilot_rendezvous::settings::Settings::new(
-        ([127, 0, 0, 1], 0).into(),
-        folder.path().to_owned(),
-    );
+    let mut settings = Settings::new(([127, 0, 0, 1], 0).into(), folder.path().to_owned());
     settings.beacon = None;
-    let server = pilot_rendezvous::Server::start(&settings).await.unwrap();
+    let server = Server::start(&settings).await.unwrap();
     assert!(server.beacon().is_none());
 
     settings.has_registry = false;
     drop(server);
-    let nothing = pilot_rendezvous::Server::start(&settings).await.unwrap_err();
-    assert!(matches!(nothing, pilot_rendezvous::StartError::Nothing), "{nothing:?}");
+    let nothing = Server::start(&settings).await.unwrap_err();
+    assert!(matches!(nothing, StartError::Nothing), "{nothing:?}");
 }

@@ -10,6 +10,7 @@
 
 mod beacon;
 mod beacons;
+mod carried;
 mod client;
 mod coturn;
 mod program;
