@@ -4,13 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use pilot_identity::NodeKey;
 use pilot_proto::close;
-use pilot_transport::{Alpn, BindError, Endpoint, Incoming, Knock};
+use pilot_transport::{Alpn, Attached, BindError, Endpoint, Incoming, Knock};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::carriers::{QuicDoor, QuicWay};
 use crate::gate::Gate;
 use crate::keeper::Keeper;
 use crate::line;
@@ -39,7 +42,27 @@ pub(crate) struct Acceptor {
     max_connections: usize,
 }
 
+/// Gives carriers their places at the registry's endpoint.
+struct RegistryDoor(Endpoint);
+
+impl QuicDoor for RegistryDoor {
+    fn open(&self, from: SocketAddr, out: mpsc::Sender<Bytes>) -> Box<dyn QuicWay> {
+        Box::new(self.0.attach_carrier(out, from))
+    }
+}
+
+impl QuicWay for Attached {
+    fn receive(&self, datagram: Bytes) {
+        self.receive(datagram);
+    }
+}
+
 impl Acceptor {
+    /// Where carriers come in.
+    pub(crate) fn door(&self) -> Arc<dyn QuicDoor> {
+        Arc::new(RegistryDoor(self.endpoint.clone()))
+    }
+
     /// Binds the socket. Nobody is answered before [`Acceptor::run`].
     pub(crate) fn bind(
         settings: &Settings,

@@ -95,7 +95,8 @@ impl Keeper {
         state.last_connection += 1;
         let id = ConnectionId(state.last_connection);
         let observed = connection.remote_addr();
-        let caller = Caller { id: connection.peer(), connection: id, observed };
+        let over_udp = connection.is_at_udp_address();
+        let caller = Caller { id: connection.peer(), connection: id, observed, over_udp };
         let line = Arc::new(Line { caller, connection, wake: Notify::new() });
         state.lines.insert(id, Arc::clone(&line));
         line

@@ -96,7 +96,10 @@ impl Server {
         let registering = registry.as_ref().map(Acceptor::local_addr);
         let addr = registering.or_else(|| beacon.as_ref().map(Beacon::local_addr));
         let addr = addr.ok_or(StartError::Nothing)?;
-        let carriers = start_carriers(settings, key.clone(), registering, beacon.as_ref())?;
+        let door = registry.as_ref().map(Acceptor::door);
+        let ways = Ways { registry: door, beacon: beacon.as_ref().map(Beacon::carriers) };
+        let at = registering.into_iter().chain(beacon.as_ref().map(Beacon::local_addr));
+        let carriers = start_carriers(settings, Arc::clone(&key), at, ways)?;
         Ok(Self { id: key.id(), addr, registry, beacon, carriers, _home: home })
     }
 
@@ -184,15 +187,13 @@ fn start_beacon(
 fn start_carriers(
     settings: &Settings,
     key: Arc<NodeKey>,
-    registry: Option<SocketAddr>,
-    beacon: Option<&Beacon>,
+    own: impl Iterator<Item = SocketAddr>,
+    ways: Ways,
 ) -> Result<Carriers, StartCarriersError> {
-    let own = registry.into_iter().chain(beacon.map(Beacon::local_addr));
     let listen: Vec<ListenAt> = own
         .map(|addr| ListenAt { addr, need: Need::Wanted })
         .chain(settings.tcp_listen.iter().copied())
         .collect();
-    let ways = Ways { registry: None, beacon: beacon.map(Beacon::carriers) };
     Carriers::start(key, &listen, &settings.carriers, ways)
 }
 

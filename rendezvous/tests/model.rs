@@ -101,7 +101,7 @@ impl Real {
 
     fn caller(&self, who: usize) -> Caller {
         let observed = SocketAddr::from(([192, 0, 2, 1], 1));
-        Caller { id: id(who), connection: self.current[who], observed }
+        Caller { id: id(who), connection: self.current[who], observed, over_udp: true }
     }
 
     fn ask(&mut self, who: usize, request: Request) -> Option<Answer> {

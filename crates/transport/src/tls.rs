@@ -120,10 +120,6 @@ impl ResolvesClientCert for NoKey {
     fn has_certs(&self) -> bool {
         false
     }
-
-    fn only_raw_public_keys(&self) -> bool {
-        true
-    }
 }
 
 impl fmt::Debug for Tls {

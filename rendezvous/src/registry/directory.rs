@@ -107,7 +107,7 @@ impl Directory {
         &mut self,
         id: NodeId,
         wanted: Register,
-        observed: SocketAddr,
+        observed: Option<SocketAddr>,
         now: Timestamp,
     ) -> Option<Change> {
         let before = self.nodes.get(&id);
@@ -125,10 +125,9 @@ impl Directory {
             name: wanted.name.filter(|_| !name_taken).or(kept),
             tags: wanted.tags,
             public: wanted.public,
-            endpoints: if wanted.fixed {
-                wanted.endpoints
-            } else {
-                with_observed(&wanted.endpoints, canonical(observed))
+            endpoints: match observed.filter(|_| !wanted.fixed) {
+                Some(observed) => with_observed(&wanted.endpoints, canonical(observed)),
+                None => wanted.endpoints,
             },
             last_seen: now,
         };

@@ -54,6 +54,8 @@ pub struct Caller {
     pub connection: ConnectionId,
     /// Where it comes from.
     pub observed: SocketAddr,
+    /// Whether UDP reaches it there; a carrier's other end is no endpoint.
+    pub over_udp: bool,
 }
 
 /// The circumstances under which an input is handled.
@@ -223,8 +225,8 @@ impl Registry {
             return Err(refusal(RefusalCode::DiskFull, "the disk of the rendezvous is full"));
         }
         let boot = wanted.boot;
-        let Some(change) = self.directory.register(caller.id, wanted, caller.observed, at.now)
-        else {
+        let observed = caller.over_udp.then_some(caller.observed);
+        let Some(change) = self.directory.register(caller.id, wanted, observed, at.now) else {
             return Err(refusal(RefusalCode::NetworkFull, "the network has no free address"));
         };
         let started = self.sessions.start(caller.id, caller.connection, boot);

@@ -82,7 +82,12 @@ impl World {
     fn connect(&mut self, key: &NodeKey) -> Caller {
         self.connections += 1;
         let observed = SocketAddr::from(([198, 51, 100, 1], 4000));
-        Caller { id: key.id(), connection: ConnectionId(self.connections), observed }
+        Caller {
+            id: key.id(),
+            connection: ConnectionId(self.connections),
+            observed,
+            over_udp: true,
+        }
     }
 
     fn ask(&mut self, caller: &Caller, request: Request) -> Answer {
