@@ -50,4 +50,4 @@ pub use quinn::{RecvStream, SendStream};
 pub use reach::{BeaconAt, BeaconReport, NetReport, PathInfo, PathReport, Reach, WayReport};
 pub use settings::{KeyExchange, Settings};
 pub use socket::{CarrierId, Datagram, Datagrams, Origin, Place, SendDatagramError, SocketStats};
-pub use tls::TlsError;
+pub use tls::{TlsError, carrier_server};

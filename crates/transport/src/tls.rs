@@ -108,6 +108,25 @@ impl Tls {
     }
 }
 
+/// For the carriers that others open to the holder of `key`: who they are is
+/// proved within, by QUIC or to a beacon, so they are asked for no key here.
+///
+/// # Errors
+///
+/// [`TlsError`], a fault of the build.
+pub fn carrier_server(key: Arc<NodeKey>) -> Result<Arc<ServerConfig>, TlsError> {
+    let provider = Arc::new(provider::provider(KeyExchange::Hybrid));
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(RawKeyResolver::new(key)));
+    config.alpn_protocols = vec![CARRIER_ALPN.to_vec()];
+    config.max_early_data_size = 0;
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    Ok(Arc::new(config))
+}
+
 /// Shows no key.
 #[derive(Debug)]
 struct NoKey;

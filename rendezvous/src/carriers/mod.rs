@@ -6,10 +6,8 @@
 //! handshakes and records are work, and neither of the two should wait for it.
 
 mod door;
-mod frames;
 mod seats;
 mod taker;
-mod tls;
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -17,12 +15,11 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use pilot_identity::NodeKey;
+use pilot_transport::TlsError;
 
 use crate::worker::Worker;
 pub use door::{QuicDoor, QuicWay, Ways};
-pub use frames::MAX_FRAME;
 use taker::Taker;
-pub use tls::ALPN;
 
 /// Connections that wait to be taken; the system drops further ones.
 const BACKLOG: i32 = 1024;
@@ -74,7 +71,7 @@ pub enum StartCarriersError {
     },
     /// This build has no usable TLS.
     #[error("cannot set up TLS")]
-    Tls(#[from] rustls::Error),
+    Tls(#[from] TlsError),
     /// The system gives no thread, or no runtime in it.
     #[error("cannot start the thread of the carriers")]
     Thread(#[source] io::Error),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::select_all;
 use pilot_identity::NodeKey;
+use pilot_transport::{CARRIER_ALPN, TlsError, carrier_server, pump};
 use pilot_transport::{Limiter, source};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -16,10 +17,9 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::CarrierSettings;
 use super::door::{Switch, Ways};
 use super::seats::{Seat, Seats};
-use super::tls::{self, ALPN};
-use super::{CarrierSettings, frames};
 use crate::beacon::CarrierId;
 
 /// Datagrams that wait for a carrier; further ones are dropped. 190 kB of the
@@ -50,10 +50,10 @@ impl Taker {
         key: Arc<NodeKey>,
         settings: &CarrierSettings,
         ways: Ways,
-    ) -> Result<Self, rustls::Error> {
+    ) -> Result<Self, TlsError> {
         let number = |of: NonZeroU32| usize::try_from(of.get()).unwrap_or(usize::MAX);
         Ok(Self {
-            tls: tls::acceptor(key)?,
+            tls: TlsAcceptor::from(carrier_server(key)?),
             ways,
             seats: Seats::new(number(settings.max), number(settings.max_of_one)),
             rate: Limiter::new(settings.per_second, MAX_SOURCES),
@@ -151,7 +151,7 @@ impl Served {
             () = stop.cancelled() => return,
         };
         let stream = match handshake {
-            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(ALPN) => stream,
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(CARRIER_ALPN) => stream,
             Ok(Ok(_)) => return tracing::debug!(%remote, "speaks something else"),
             Ok(Err(error)) => return tracing::debug!(%remote, %error, "no carrier"),
             Err(_) => return tracing::debug!(%remote, "no handshake came"),
@@ -159,7 +159,7 @@ impl Served {
         let (out, queue) = mpsc::channel(MAX_QUEUED);
         let mut switch = Switch::new(ways, id, remote, out).await;
         tracing::debug!(%remote, "a carrier is open");
-        let moved = frames::pump(stream, queue, |datagram| switch.receive(datagram), &stop).await;
+        let moved = pump(stream, queue, |datagram| switch.receive(datagram), &stop).await;
         switch.end().await;
         match moved {
             Ok(()) => tracing::debug!("the carrier has ended"),

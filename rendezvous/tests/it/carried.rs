@@ -11,8 +11,9 @@ use pilot_identity::{NodeId, NodeKey, PairKey};
 use pilot_proto::beacon::{self, Bind, CONTEXT, FromBeacon, RelayId, Told, split_relayed};
 use pilot_rendezvous::beacon::Beacon;
 use pilot_rendezvous::carriers::{
-    ALPN, CarrierSettings, Carriers, ListenAt, Need, QuicDoor, QuicWay, StartCarriersError, Ways,
+    CarrierSettings, Carriers, ListenAt, Need, QuicDoor, QuicWay, StartCarriersError, Ways,
 };
+use pilot_transport::CARRIER_ALPN;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls::version::TLS13;
@@ -61,7 +62,7 @@ impl Running {
     }
 
     async fn carrier(&self) -> Carrier {
-        Carrier::open(self.addr(), self.id, ALPN).await.unwrap()
+        Carrier::open(self.addr(), self.id, CARRIER_ALPN).await.unwrap()
     }
 
     async fn clients(&self, wanted: u64) {
@@ -305,13 +306,16 @@ async fn a_source_has_so_many_carriers_and_no_more() {
     let running = Running::start(&CarrierSettings { max_of_one, ..limits() }, None);
     let (first, mut second) = (running.carrier().await, running.carrier().await);
 
-    let third = Carrier::open(running.addr(), running.id, ALPN).await;
+    let third = Carrier::open(running.addr(), running.id, CARRIER_ALPN).await;
     assert!(third.is_err());
     second.bind(2, running.id).await;
     drop(first);
 
     // The server notices the end of the first a moment later.
-    within(async { while Carrier::open(running.addr(), running.id, ALPN).await.is_err() {} }).await;
+    within(async {
+        while Carrier::open(running.addr(), running.id, CARRIER_ALPN).await.is_err() {}
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -320,7 +324,7 @@ async fn a_source_may_not_knock_without_end() {
     let running = Running::start(&limited, None);
 
     let mut opened = 0;
-    while Carrier::open(running.addr(), running.id, ALPN).await.is_ok() {
+    while Carrier::open(running.addr(), running.id, CARRIER_ALPN).await.is_ok() {
         opened += 1;
     }
 

@@ -1,4 +1,4 @@
-//! Moves datagrams between a queue and a stream, each behind its length.
+//! Datagrams in a stream: `{u16 length, big endian, datagram}`.
 
 use std::io;
 use std::pin::Pin;
@@ -10,99 +10,113 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Largest datagram of a carrier, in bytes; a longer one ends the carrier.
-/// UDP's largest here, as far as it is not relayed in larger networks.
+/// Bytes of the longest datagram of a carrier. A longer one, or one of
+/// nothing, ends the carrier.
 pub const MAX_FRAME: usize = 2048;
 
-/// Silence after which a carrier counts as dead. Whatever is bound over it
-/// says something every 25 s.
+/// Bytes of a length.
+const PREFIX: usize = 2;
+
+/// Silence after which a carrier counts as dead. Who is bound over it says
+/// something every 25 s at most.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// How long one write may take. A peer that takes nothing for so long is gone.
+/// How long one write may take. Who takes nothing for so long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_secs(15);
 
+/// Room made for each read: a TLS record.
+const READ: usize = 16 * 1024;
+
 /// Bytes written at once, if as many wait.
-const WRITE_BATCH: usize = 64 * 1024;
+const WRITE: usize = 32 * 1024;
 
 /// The work of a carrier, to be awaited by whoever opened it. It is over when
 /// the carrier is; dropped, it ends the carrier.
 pub type Pump = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Moves datagrams until either side ends, falls silent or breaks the rules.
+/// Moves datagrams both ways until either side ends, falls silent or breaks
+/// the rules.
 ///
-/// Not cancel safe: a datagram under way may be lost, with the stream.
+/// Not cancel safe: dropped, a datagram under way is lost, and the stream with it.
 ///
 /// # Errors
 ///
-/// Why it ended; [`io::ErrorKind::InvalidData`] for a frame that is too long.
+/// Why it ended; [`io::ErrorKind::InvalidData`] for a length that is none.
 pub async fn pump<S>(
     stream: S,
-    mut outgoing: mpsc::Receiver<Bytes>,
-    mut incoming: impl FnMut(Bytes),
+    outgoing: mpsc::Receiver<Bytes>,
+    incoming: impl FnMut(Bytes),
     stop: &CancellationToken,
 ) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite,
 {
-    let (mut reader, mut writer) = tokio::io::split(stream);
-    let read = async {
-        let mut buffer = BytesMut::with_capacity(WRITE_BATCH);
-        loop {
-            while let Some(datagram) = next_frame(&mut buffer)? {
-                incoming(datagram);
-            }
-            match timeout(IDLE, reader.read_buf(&mut buffer)).await {
-                Ok(Ok(0)) => return Ok(()),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(error),
-                Err(_) => return Err(io::ErrorKind::TimedOut.into()),
-            }
-        }
-    };
-    let write = async {
-        let mut batch = BytesMut::with_capacity(WRITE_BATCH);
-        while let Some(datagram) = outgoing.recv().await {
-            put_frame(&mut batch, &datagram);
-            while batch.len() < WRITE_BATCH {
-                let Ok(datagram) = outgoing.try_recv() else { break };
-                put_frame(&mut batch, &datagram);
-            }
-            let written = async {
-                writer.write_all(&batch).await?;
-                writer.flush().await
-            };
-            timeout(WRITE_PATIENCE, written).await??;
-            batch.clear();
-        }
-        Ok(())
-    };
+    let (reader, writer) = tokio::io::split(stream);
     tokio::select! {
-        ended = read => ended,
-        ended = write => ended,
+        ended = read(reader, incoming) => ended,
+        ended = write(writer, outgoing) => ended,
         () = stop.cancelled() => Ok(()),
     }
 }
 
-fn put_frame(batch: &mut BytesMut, datagram: &[u8]) {
-    let Ok(len) = u16::try_from(datagram.len()) else { return };
-    if datagram.len() <= MAX_FRAME && !datagram.is_empty() {
-        batch.put_u16(len);
-        batch.put_slice(datagram);
+async fn read(
+    mut reader: impl AsyncRead + Unpin,
+    mut incoming: impl FnMut(Bytes),
+) -> io::Result<()> {
+    let mut buffer = BytesMut::new();
+    loop {
+        while let Some(datagram) = next(&mut buffer)? {
+            incoming(datagram);
+        }
+        buffer.reserve(READ);
+        if timeout(IDLE, reader.read_buf(&mut buffer)).await?? == 0 {
+            return Ok(());
+        }
     }
 }
 
-/// The next whole frame; the buffer grows by no more than one.
-fn next_frame(buffer: &mut BytesMut) -> io::Result<Option<Bytes>> {
-    let Some(&[high, low]) = buffer.first_chunk() else { return Ok(None) };
-    let len = usize::from(u16::from_be_bytes([high, low]));
-    if len == 0 || len > MAX_FRAME {
+async fn write(
+    mut writer: impl AsyncWrite + Unpin,
+    mut outgoing: mpsc::Receiver<Bytes>,
+) -> io::Result<()> {
+    while let Some(datagram) = outgoing.recv().await {
+        // Made anew each time: an idle carrier holds nothing.
+        let mut batch = BytesMut::with_capacity(PREFIX + datagram.len());
+        put(&mut batch, &datagram);
+        while batch.len() < WRITE {
+            let Ok(datagram) = outgoing.try_recv() else { break };
+            put(&mut batch, &datagram);
+        }
+        let written = async {
+            writer.write_all(&batch).await?;
+            writer.flush().await
+        };
+        timeout(WRITE_PATIENCE, written).await??;
+    }
+    Ok(())
+}
+
+fn put(batch: &mut BytesMut, datagram: &[u8]) {
+    match u16::try_from(datagram.len()) {
+        Ok(len) if (1..=MAX_FRAME).contains(&datagram.len()) => {
+            batch.put_u16(len);
+            batch.put_slice(datagram);
+        }
+        Ok(_) | Err(_) => tracing::debug!(len = datagram.len(), "too long for a carrier"),
+    }
+}
+
+/// The next whole datagram. What is incomplete stays for the next read.
+fn next(buffer: &mut BytesMut) -> io::Result<Option<Bytes>> {
+    let Some(prefix) = buffer.first_chunk::<PREFIX>() else { return Ok(None) };
+    let len = usize::from(u16::from_be_bytes(*prefix));
+    if !(1..=MAX_FRAME).contains(&len) {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    if buffer.len() < 2 + len {
-        buffer.reserve(2 + len - buffer.len());
+    if buffer.len() < PREFIX + len {
         return Ok(None);
     }
-    buffer.advance(2);
+    buffer.advance(PREFIX);
     Ok(Some(buffer.split_to(len).freeze()))
 }
 
@@ -113,23 +127,57 @@ mod tests {
 
     use super::*;
 
+    fn all(buffer: &mut BytesMut) -> (Vec<Bytes>, io::Result<()>) {
+        let mut datagrams = Vec::new();
+        loop {
+            match next(buffer) {
+                Ok(Some(datagram)) => datagrams.push(datagram),
+                Ok(None) => return (datagrams, Ok(())),
+                Err(error) => return (datagrams, Err(error)),
+            }
+        }
+    }
+
+    #[test]
+    fn a_length_is_two_bytes_big_endian() {
+        let mut batch = BytesMut::new();
+        put(&mut batch, b"abc");
+        put(&mut batch, &[7; 300]);
+
+        assert_eq!(&batch[..5], b"\x00\x03abc");
+        assert_eq!(&batch[5..8], b"\x01\x2c\x07");
+    }
+
+    #[test]
+    fn nothing_and_too_much_are_no_frames() {
+        for bytes in [&[0, 0][..], &[0x08, 0x01], &[0xff, 0xff]] {
+            let (datagrams, ended) = all(&mut BytesMut::from(bytes));
+            assert_eq!(datagrams.len(), 0);
+            assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        }
+        let mut batch = BytesMut::new();
+        put(&mut batch, &[]);
+        put(&mut batch, &[0; MAX_FRAME + 1]);
+        assert!(batch.is_empty(), "they are not written either");
+        put(&mut batch, &[0; MAX_FRAME]);
+        assert_eq!(all(&mut batch).0.len(), 1);
+    }
+
     proptest! {
         #[test]
-        fn frames_come_out_as_they_went_in_however_they_are_cut(
-            datagrams in vec(vec(any::<u8>(), 1..MAX_FRAME), 0..8),
-            cut in 1usize..3000,
+        fn datagrams_come_out_as_they_went_in_however_they_are_cut(
+            datagrams in vec(vec(any::<u8>(), 1..=MAX_FRAME), 0..8),
+            cut in 1_usize..3000,
         ) {
             let mut stream = BytesMut::new();
-            for datagram in &datagrams {
-                put_frame(&mut stream, datagram);
-            }
+            datagrams.iter().for_each(|datagram| put(&mut stream, datagram));
 
             let (mut buffer, mut out) = (BytesMut::new(), Vec::new());
             for piece in stream.chunks(cut) {
                 buffer.extend_from_slice(piece);
-                while let Some(datagram) = next_frame(&mut buffer).unwrap() {
-                    out.push(datagram.to_vec());
-                }
+                let (some, ended) = all(&mut buffer);
+                prop_assert!(ended.is_ok());
+                out.extend(some);
             }
 
             prop_assert_eq!(out, datagrams);
@@ -137,41 +185,11 @@ mod tests {
         }
 
         #[test]
-        fn garbage_is_refused_or_waits_for_more(bytes in vec(any::<u8>(), 0..5000)) {
-            let mut buffer = BytesMut::from(&bytes[..]);
-            let mut taken = 0;
+        fn any_bytes_are_survived(bytes in vec(any::<u8>(), 0..5000)) {
+            let (datagrams, _) = all(&mut BytesMut::from(&bytes[..]));
 
-            while let Ok(Some(datagram)) = next_frame(&mut buffer) {
-                prop_assert!(!datagram.is_empty() && datagram.len() <= MAX_FRAME);
-                taken += datagram.len() + 2;
-            }
-
+            let taken: usize = datagrams.iter().map(|datagram| datagram.len() + PREFIX).sum();
             prop_assert!(taken <= bytes.len());
-        }
-    }
-
-    #[tokio::test]
-    async fn both_directions_move_until_one_side_ends() {
-        let (left, right) = tokio::io::duplex(1000);
-        let (to_left, from_test) = mpsc::channel(300);
-        let (seen, mut arrived) = mpsc::channel(300);
-        let stop = CancellationToken::new();
-        let sent: Vec<Bytes> = (1..=200usize).map(|len| vec![7; len].into()).collect();
-        for datagram in &sent {
-            to_left.send(datagram.clone()).await.unwrap();
-        }
-        let (_keep, silent) = mpsc::channel(1);
-
-        let ended = {
-            let left = pump(left, from_test, |_| {}, &stop);
-            let right = pump(right, silent, |datagram| drop(seen.try_send(datagram)), &stop);
-            drop(to_left);
-            tokio::join!(left, right)
-        };
-
-        assert!(ended.0.is_ok() && ended.1.is_ok());
-        for datagram in sent {
-            assert_eq!(arrived.recv().await, Some(datagram));
         }
     }
 }
