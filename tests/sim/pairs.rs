@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pilot_paths::{Reason, Via};
 
-use crate::homes::{HOME_B, Homes};
+use crate::homes::{HOME_A, HOME_B, Homes};
 use crate::nat::{Kind, NatRules, PortRule, at, punchable};
 
 fn seconds(seconds: u64) -> Duration {
@@ -76,6 +76,53 @@ fn symmetric_meets_port_restricted_by_birthday_probing_within_ten_seconds() {
                 assert!(most.iter().all(|most| *most <= 256), "{most:?}");
             }
             assert!(met >= 18, "{a:?} and {b:?}, {ports:?}: {met} of 20");
+        }
+    }
+}
+
+#[test]
+fn one_who_only_answers_takes_part() {
+    for (a, b) in [(Kind::Symmetric, Kind::PortRestricted), (Kind::PortRestricted, Kind::Symmetric)]
+    {
+        let mut homes = Homes::of(2, a, b, PortRule::Random);
+        homes.world.want(homes.a, homes.b, true);
+
+        let (one, other) = (homes.a, homes.b);
+        let took = homes.world.run_until(seconds(12), |world| world.both_direct(one, other));
+
+        assert!(took.is_some(), "{a:?} and {b:?}: {}", homes.story());
+    }
+}
+
+#[test]
+fn where_an_early_packet_spoils_a_port_a_fresh_one_helps_if_the_right_side_begins() {
+    for (a, b) in [
+        (Kind::PortRestricted, Kind::PortRestricted),
+        (Kind::Restricted, Kind::PortRestricted),
+        (Kind::PortRestricted, Kind::Restricted),
+    ] {
+        for (wan_a, wan_b) in [(true, false), (false, true)] {
+            for seed in 0..10 {
+                let rules = |kind, wan_accept| NatRules {
+                    wan_accept,
+                    ..NatRules::new(kind, PortRule::Random)
+                };
+                let mut homes = Homes::new(seed, rules(a, wan_a), rules(b, wan_b));
+                // Neighbours with beacons far away: they cannot begin at the same
+                // moment by what they know.
+                for home in [HOME_A, HOME_B] {
+                    homes.world.delays.insert(at(home, 0).ip(), Duration::from_micros(100));
+                }
+                homes.world.delays.insert(at("203.0.113.10", 0).ip(), Duration::from_millis(40));
+                homes.world.jitter = Duration::from_millis(15);
+                homes.talk();
+                let (one, other) = (homes.a, homes.b);
+
+                let took = homes.world.run_until(seconds(2), |world| world.both_direct(one, other));
+
+                let name = format!("{a:?} {wan_a} and {b:?} {wan_b}, seed {seed}");
+                assert!(took.is_some(), "{name}: {}", homes.story());
+            }
         }
     }
 }

@@ -336,6 +336,7 @@ impl Paths {
         self.peer_heard = None;
         self.pairs.forget_all();
         self.volleys.stop();
+        self.birthday.stop();
         self.choice.blame(Reason::RelayFirst);
     }
 
@@ -380,6 +381,8 @@ impl Paths {
         }
         if !needed {
             self.campaign.rest();
+        }
+        if self.choice.direct().is_some() {
             self.birthday.stop();
         }
         self.needed = needed;

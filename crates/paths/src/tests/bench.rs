@@ -94,7 +94,18 @@ impl Bench {
     pub(super) fn direct() -> Self {
         let mut bench = Self::wanted(CONE);
         bench.prove(PEER);
-        bench.drain();
+        bench
+    }
+
+    /// The same, after a while without traffic.
+    pub(super) fn settled() -> Self {
+        let mut bench = Self::direct();
+        for _ in 0..10 {
+            bench.clear();
+            bench.pass(millis(500));
+            bench.answer_pings(direct(PEER));
+        }
+        bench.clear();
         bench
     }
 

@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::bench::{Bench, CONE, PEER, PEER_LAN, RELAY, SYMMETRIC, address, direct, local, millis};
+use pilot_proto::probe::Probe;
+
+use super::bench::{
+    Bench, CONE, OWN_MAPPED, PEER, PEER_LAN, RELAY, SYMMETRIC, address, direct, local, millis,
+};
 use crate::{Beacon, BeaconId, Local, LocalId, Reason, Traffic, Via};
 
 const BUSY: Traffic = Traffic { sent: true, heard: true };
@@ -34,6 +38,7 @@ fn direct_takes_over_with_its_round_trip() {
 fn a_dead_direct_path_falls_back_within_three_seconds_of_traffic() {
     let mut bench = Bench::direct();
     let cut = bench.now;
+    bench.clear();
 
     while bench.chosen().is_some_and(|(via, _)| via.is_direct()) {
         bench.paths.handle_traffic(BUSY, bench.now);
@@ -42,14 +47,42 @@ fn a_dead_direct_path_falls_back_within_three_seconds_of_traffic() {
 
     assert_eq!(bench.chosen(), Some((Via::Relay(RELAY), Reason::DirectDied)));
     assert!(bench.now - cut < Duration::from_secs(3));
-    // And it is called for anew at once.
-    let asked = bench.asked();
-    assert!(asked.seq > 0);
+    // And the peer is called anew at once.
+    assert_eq!(bench.calls().len(), 1);
+}
+
+#[test]
+fn while_the_path_in_use_does_not_answer_the_others_are_asked() {
+    let mut bench = Bench::direct();
+    bench.prove(PEER_LAN);
+    for _ in 0..4 {
+        bench.clear();
+        bench.pass(millis(250));
+        bench.answer_pings(direct(PEER));
+        bench.answer_pings(direct(PEER_LAN));
+    }
+    let (first, _) = bench.chosen().unwrap();
+    let other = if first == direct(PEER) { direct(PEER_LAN) } else { direct(PEER) };
+    bench.clear();
+
+    while bench.pings(other).is_empty() && bench.chosen().unwrap().0 == first {
+        bench.paths.handle_traffic(BUSY, bench.now);
+        bench.pass(millis(50));
+    }
+
+    // No answer for half a second: the other one is asked, and has the traffic
+    // with its first answer.
+    assert_eq!(bench.chosen().unwrap().0, first);
+    bench.answer_pings(other);
+    assert_eq!(bench.chosen(), Some((other, Reason::DirectDied)));
 }
 
 #[test]
 fn another_network_forgets_the_proof_and_calls_at_once() {
     let mut bench = Bench::direct();
+    bench.clear();
+    bench.pass(millis(250));
+    let under_way = bench.pings(direct(PEER));
     bench.clear();
 
     bench.local(Local { network: 1, ..local(CONE) });
@@ -57,8 +90,9 @@ fn another_network_forgets_the_proof_and_calls_at_once() {
     assert_eq!(bench.uses(), [Some((Via::Relay(RELAY), Reason::NetworkChanged))]);
     assert_eq!(bench.calls().len(), 1);
     // A pong that was under way then proves nothing now.
-    bench.answer_pings(direct(PEER));
-    assert!(!bench.chosen().unwrap().0.is_direct());
+    let [tx] = under_way[..] else { panic!("{under_way:?}") };
+    bench.probe(direct(PEER), Probe::Pong { tx, observed: address(OWN_MAPPED) });
+    assert_eq!(bench.chosen().unwrap().0, Via::Relay(RELAY));
 }
 
 #[test]

@@ -119,13 +119,22 @@ fn while_nobody_wants_anything_there_are_answers_only() {
 
 #[test]
 fn the_peer_from_a_new_source_makes_the_path_in_use_be_looked_at() {
-    let mut bench = Bench::direct();
-    bench.clear();
-    bench.pass(millis(400));
+    let mut bench = Bench::settled();
 
     bench.ping(direct("198.51.100.77:1"), 2);
-    bench.pass(millis(0));
 
     assert_eq!(bench.pings(direct(PEER)).len(), 1);
     assert_eq!(bench.pings(direct("198.51.100.77:1")).len(), 1);
+}
+
+#[test]
+fn a_source_that_was_seen_once_is_tried_again_with_the_candidates() {
+    let mut bench = Bench::wanted(CONE);
+    bench.ping(direct("198.51.100.77:1"), 2);
+    bench.clear();
+
+    // The first rounds everywhere, as no answer comes to the call.
+    bench.pass(millis(500));
+
+    assert!(!bench.pings(direct("198.51.100.77:1")).is_empty());
 }
