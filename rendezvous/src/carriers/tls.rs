@@ -1,19 +1,25 @@
 //! The rendezvous' key as the raw public key of a TLS server (RFC 7250).
 //!
 //! TLS 1.3 alone, with the suites that QUIC has here. The client shows no key:
-//! who it is is proved within, by QUIC or to the beacon.
+//! who it is is proved within, by QUIC or to the beacon. Yet nodes, which know
+//! no other kind, offer raw keys for themselves, too, and TLS wants that
+//! answered in kind.
 
 use core::fmt;
 use std::sync::Arc;
 
 use pilot_identity::NodeKey;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
 use rustls::sign::{CertifiedKey, Signer, SigningKey, public_key_to_spki};
 use rustls::version::TLS13;
-use rustls::{Error, SignatureAlgorithm, SignatureScheme};
-use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, alg_id};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, Error, SignatureAlgorithm, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime, alg_id};
 use tokio_rustls::TlsAcceptor;
 
 /// The protocol of carriers, as TLS names it (RFC 7301).
@@ -28,13 +34,66 @@ pub(super) fn acceptor(key: Arc<NodeKey>) -> Result<TlsAcceptor, Error> {
     };
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&TLS13])?
-        .with_no_client_auth()
+        .with_client_cert_verifier(Arc::new(AsksForNone))
         .with_cert_resolver(Arc::new(Identity::new(key)));
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.max_early_data_size = 0;
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Never asks a client for its key.
+#[derive(Debug)]
+struct AsksForNone;
+
+impl ClientCertVerifier for AsksForNone {
+    fn offer_client_auth(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Err(unasked())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(unasked())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(unasked())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+fn unasked() -> Error {
+    Error::General("a key that nobody asked for".to_owned())
 }
 
 #[derive(Debug)]

@@ -13,8 +13,10 @@ use pilot_rendezvous::beacon::Beacon;
 use pilot_rendezvous::carriers::{
     ALPN, CarrierSettings, Carriers, ListenAt, Need, QuicDoor, QuicWay, StartCarriersError, Ways,
 };
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
+use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
@@ -85,7 +87,7 @@ impl Carrier {
                 .unwrap()
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(Verifier(server)))
-                .with_no_client_auth();
+                .with_client_cert_resolver(Arc::new(NoKey));
         config.enable_sni = false;
         config.alpn_protocols = vec![alpn.to_vec()];
         let stream = TcpStream::connect(addr).await?;
@@ -178,6 +180,24 @@ impl ServerCertVerifier for Verifier {
 
     fn requires_raw_public_keys(&self) -> bool {
         true
+    }
+}
+
+/// As nodes do: raw keys if any, and none to show.
+#[derive(Debug)]
+struct NoKey;
+
+impl ResolvesClientCert for NoKey {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        true
+    }
+
+    fn has_certs(&self) -> bool {
+        false
     }
 }
 
