@@ -134,35 +134,36 @@ impl Server {
     /// checks the database.
     pub async fn run(self, stop: CancellationToken) {
         let Self { registry, beacon, carriers, _home, .. } = self;
-        // When the one ends, so does the other.
-        let all = stop.child_token();
+        // When one ends, so do all; carriers last, for goodbyes go over them, too.
+        let (all, told) = (stop.child_token(), CancellationToken::new());
         let registered = async {
             match registry {
                 Some(registry) => registry.run(all.clone()).await,
                 None => all.cancelled().await,
             }
             all.cancel();
+            told.cancel();
         };
         let relayed = async {
             match beacon {
                 Some(beacon) => {
                     tokio::select! {
                         () = all.cancelled() => {}
-                        () = beacon.ended() => {}
+                        () = beacon.ended() => all.cancel(),
                     }
+                    told.cancelled().await;
                     beacon.stop().await;
                 }
                 None => all.cancelled().await,
             }
-            all.cancel();
         };
         let carried = async {
             tokio::select! {
                 () = all.cancelled() => {}
-                () = carriers.ended() => {}
+                () = carriers.ended() => all.cancel(),
             }
+            told.cancelled().await;
             carriers.stop().await;
-            all.cancel();
         };
         tokio::join!(registered, relayed, carried);
     }
