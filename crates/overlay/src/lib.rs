@@ -27,6 +27,6 @@ pub use dial::DialError;
 pub use host::{BoxFuture, Host, LinkEvent, RegistryEvent};
 pub use overlay::{Overlay, Setup};
 pub use pilot_transport::{HostPort, HostPortError};
-pub use registry::{RegistryClient, RegistryError, RegistryStatus};
+pub use registry::{RegistryClient, RegistryError, RegistryStatus, RegistryTrouble, RegistryWay};
 pub use registry_addr::{RegistryAddr, RegistryAddrError};
 pub use session::{PeerStream, Session};

@@ -45,9 +45,14 @@ pub use host_port::{HostPort, HostPortError};
 pub use incoming::{AcceptError, Incoming};
 pub use knocks::{Knock, Knocks};
 pub use limits::{Limiter, source};
-pub use pilot_paths::LocalId;
+pub use pilot_paths::{Finding, LocalId};
 pub use quinn::{RecvStream, SendStream};
-pub use reach::{BeaconAt, BeaconReport, NetReport, PathInfo, PathReport, Reach, WayReport};
+pub use reach::{
+    BeaconAt, BeaconReport, NetReport, PathCounters, PathInfo, PathReport, ProbeCounters, Progress,
+    Reach, WayReport,
+};
 pub use settings::{KeyExchange, Settings};
-pub use socket::{CarrierId, Datagram, Datagrams, Origin, Place, SendDatagramError, SocketStats};
+pub use socket::{
+    ByWay, CarrierId, Datagram, Datagrams, Origin, Place, SendDatagramError, SocketStats,
+};
 pub use tls::{TlsError, carrier_server};

@@ -11,7 +11,8 @@ use pilot_transport::{
 };
 use tokio::time::{sleep, timeout};
 
-use super::{ANSWER_TIMEOUT, LineError};
+use super::ANSWER_TIMEOUT;
+use super::status::LineError;
 use crate::registry_addr::RegistryAddr;
 
 /// How long UDP alone is tried before TCP is tried beside it.

@@ -2,6 +2,7 @@
 
 mod beacons;
 mod line;
+mod status;
 
 use core::convert::Infallible;
 use core::time::Duration;
@@ -13,8 +14,8 @@ use pilot_identity::{NodeId, Timestamp};
 use pilot_proto::Endpoints;
 use pilot_proto::close;
 use pilot_proto::frame::MAX_SMALL_FRAME;
-use pilot_proto::registry::{Answer, Push, Refusal, Register, Registered, Request};
-use pilot_transport::{CarrierError, CloseReason, ConnectError, Connection, HostPort, Priority};
+use pilot_proto::registry::{Answer, Push, Refusal, Register, Request};
+use pilot_transport::{CloseReason, Connection, HostPort, Priority};
 use pilot_transport::{Framed, FramedError};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -24,6 +25,8 @@ use crate::book::Card;
 use crate::host::RegistryEvent;
 use crate::overlay::Inner;
 use crate::registry_addr::RegistryAddr;
+use status::LineError;
+pub use status::{RegistryStatus, RegistryTrouble, RegistryWay};
 
 /// How long the rendezvous may take to answer anything.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -64,21 +67,6 @@ pub enum RegistryError {
     Confused,
 }
 
-/// How the line stands, for `status`.
-#[derive(Debug, Clone, Default)]
-pub struct RegistryStatus {
-    /// What the rendezvous said last when this node registered.
-    pub registered: Option<Registered>,
-    /// Its key.
-    pub key: Option<NodeId>,
-    /// Since when the line is as it is.
-    pub since: Option<Timestamp>,
-    /// Whether it is up.
-    pub connected: bool,
-    /// Why it is not.
-    pub last_error: Option<String>,
-}
-
 /// The line to one rendezvous.
 #[derive(Debug)]
 pub struct RegistryClient {
@@ -88,33 +76,6 @@ pub struct RegistryClient {
     beacon: Option<HostPort>,
     line: watch::Sender<Option<Arc<Connection>>>,
     status: Mutex<RegistryStatus>,
-}
-
-/// Why the line is down.
-#[derive(Debug, thiserror::Error)]
-enum LineError {
-    #[error("cannot look up {0}")]
-    Lookup(String, #[source] std::io::Error),
-    #[error("{0} has no address")]
-    NoAddress(String),
-    #[error("it does not answer")]
-    Silent,
-    #[error(
-        "its key is not the pinned one; if it was moved on purpose, give host:port#fingerprint"
-    )]
-    WrongKey,
-    #[error("cannot connect: {0}")]
-    Connect(#[source] ConnectError),
-    #[error("{0}")]
-    Exchange(#[from] RegistryError),
-    #[error("{0}")]
-    Closed(String, bool),
-    #[error("cannot connect over UDP nor TCP: {0}")]
-    Carrier(#[source] CarrierError),
-    #[error("the TCP connection ended")]
-    CarrierEnded,
-    #[error("UDP works again")]
-    UdpAgain,
 }
 
 impl RegistryClient {
@@ -171,7 +132,8 @@ impl RegistryClient {
                 ended = self.hold(&inner, &mut backoff) => ended,
             };
             let was_up = self.line.send_replace(None).is_some();
-            let replaced = matches!(ended, LineError::Closed(_, true));
+            let trouble = ended.trouble();
+            let replaced = trouble == RegistryTrouble::Replaced;
             {
                 let mut status = self.lock();
                 if was_up || status.since.is_none() {
@@ -179,6 +141,10 @@ impl RegistryClient {
                 }
                 status.connected = false;
                 status.last_error = Some(ended.to_string());
+                status.trouble = Some(trouble);
+                if replaced {
+                    status.replaced = Some(now());
+                }
             }
             if matches!(ended, LineError::UdpAgain) {
                 tracing::info!(rendezvous = %self.addr.at, "UDP works again");
@@ -201,7 +167,12 @@ impl RegistryClient {
         let held = async {
             let pinned = self.lock().key;
             let (line, carried) = line::open(&inner.endpoint, &self.addr, pinned).await?;
-            let held = self.hold_line(inner, backoff, line);
+            let way = match &carried {
+                None => RegistryWay::Udp,
+                Some(carried) if carried.carrier.is_by_proxy() => RegistryWay::TcpByProxy,
+                Some(_) => RegistryWay::Tcp,
+            };
+            let held = self.hold_line(inner, backoff, line, way);
             match carried {
                 None => held.await,
                 Some(carried) => {
@@ -229,6 +200,7 @@ impl RegistryClient {
         inner: &Arc<Inner>,
         backoff: &mut Backoff,
         line: Connection,
+        way: RegistryWay,
     ) -> Result<(), LineError> {
         let line = Arc::new(line);
         let mut candidates = inner.endpoint.reach().candidates();
@@ -239,13 +211,19 @@ impl RegistryClient {
         };
         backoff.reset();
         tracing::info!(rendezvous = %self.addr.at, address = %registered.address, "registered");
-        *self.lock() = RegistryStatus {
-            registered: Some(registered.clone()),
-            key: Some(line.peer()),
-            since: Some(now()),
-            connected: true,
-            last_error: None,
-        };
+        {
+            let mut status = self.lock();
+            *status = RegistryStatus {
+                registered: Some(registered.clone()),
+                key: Some(line.peer()),
+                since: Some(now()),
+                connected: true,
+                last_error: None,
+                trouble: None,
+                way: Some(way),
+                replaced: status.replaced,
+            };
+        }
         self.line.send_replace(Some(Arc::clone(&line)));
         let event = RegistryEvent::Connected { key: line.peer(), registered };
         Arc::clone(&inner.host).registry(event).await;

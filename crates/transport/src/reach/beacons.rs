@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pilot_identity::{NodeId, NodeKey, SignedTicket};
 use pilot_paths::{Beacon as Seen, BeaconId};
-use pilot_proto::beacon::{RelayId, Services};
+use pilot_proto::beacon::{BindRefusal, RelayId, Services};
 use pilot_proto::registry::MAX_BEACONS;
 
 use super::binding::{Binding, Bound, Means};
@@ -57,6 +57,8 @@ pub struct BeaconReport {
     pub observed: Option<SocketAddr>,
     /// What it does.
     pub services: Services,
+    /// What it said when it did not take this node.
+    pub refusal: Option<BindRefusal>,
     /// Why this node is not bound there, if there is more to say than silence.
     pub problem: Option<String>,
 }
@@ -363,6 +365,18 @@ impl Beacons {
         !self.all.is_empty() && self.all.iter().all(Beacon::udp_is_silent)
     }
 
+    /// How many this node is bound at, and of how many it is known why not.
+    pub(super) fn tally(&self) -> (usize, usize) {
+        let is_bound = |beacon: &&Beacon| beacon.bound().is_some();
+        let has_failed = |beacon: &&Beacon| {
+            let mut bindings = beacon.bindings.iter();
+            !is_bound(beacon)
+                && (beacon.problem.is_some()
+                    || bindings.any(|(_, binding)| binding.refusal().is_some()))
+        };
+        (self.all.iter().filter(is_bound).count(), self.all.iter().filter(has_failed).count())
+    }
+
     pub(super) fn report(&self) -> Vec<BeaconReport> {
         let report = |beacon: &Beacon| {
             let bound = beacon.bound();
@@ -376,6 +390,7 @@ impl Beacons {
                 rtt: bound.map(|(_, bound)| bound.rtt),
                 observed: bound.map(|(_, bound)| bound.observed),
                 services: bound.map_or(Services::NONE, |(_, bound)| bound.services),
+                refusal: refusal.filter(|_| bound.is_none()),
                 problem: match bound {
                     Some(_) => None,
                     None => refusal

@@ -9,6 +9,7 @@
 mod asks;
 mod beacons;
 mod binding;
+mod counters;
 mod driver;
 mod network;
 mod peers;
@@ -24,10 +25,12 @@ use pilot_paths::{Finding, Via};
 use tokio::sync::{Notify, watch};
 
 use crate::carrier::Proxies;
-use crate::socket::{Datagrams, Place, Socket};
+use crate::socket::{Datagrams, Place, Socket, SocketStats};
 use crate::tls::Tls;
 pub use beacons::{BeaconAt, BeaconReport};
+pub use counters::{PathCounters, ProbeCounters};
 pub use peers::PathInfo;
+pub use state::Progress;
 use state::State;
 
 /// The paths of one endpoint; clones are the same.
@@ -97,6 +100,8 @@ pub struct NetReport {
     pub port_mapped: Vec<SocketAddr>,
     /// Its beacons.
     pub beacons: Vec<BeaconReport>,
+    /// Whether the rendezvous has told of them and given a ticket.
+    pub has_ticket: bool,
     /// Sockets open beside the main one.
     pub extra_sockets: usize,
 }
@@ -230,8 +235,22 @@ impl Reach {
             candidates: state.candidates.borrow().clone(),
             port_mapped: state.port_mapped.clone(),
             beacons: state.beacon_reports(),
+            has_ticket: state.ticket.is_some(),
             extra_sockets: state.extra_sockets(),
         }
+    }
+
+    /// How far this node is with finding out about its network; changes when
+    /// [`Reach::report`] is worth another look.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.lock().progress.subscribe()
+    }
+
+    /// What happened to paths, and went through the socket, so far.
+    #[must_use]
+    pub fn counters(&self) -> (PathCounters, SocketStats) {
+        (self.lock().counters.clone(), self.0.socket.stats())
     }
 
     /// A want for whom QUIC knows by `addr`, if that is a peer.

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use super::asks::{Asker, Asks};
 use super::beacons::{BeaconReport, Beacons, means};
+use super::counters::PathCounters;
 use super::peers::Peers;
 use super::sockets::{Owner, Sockets};
 use crate::demux::Kind;
@@ -44,6 +45,21 @@ pub(super) struct State {
     network: u64,
     local: Local,
     pub(super) candidates: watch::Sender<Vec<SocketAddr>>,
+    pub(super) progress: watch::Sender<Progress>,
+    pub(super) counters: PathCounters,
+}
+
+/// How far a node is with finding out about its network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Whether all that can be found out has been.
+    pub is_done: bool,
+    /// Whether it holds a ticket, which comes with the list of beacons.
+    pub has_ticket: bool,
+    /// Beacons at which it is bound.
+    pub bound: usize,
+    /// Beacons of which it is known why it is not.
+    pub failed: usize,
 }
 
 impl State {
@@ -73,6 +89,8 @@ impl State {
             network: 0,
             local,
             candidates: watch::Sender::new(Vec::new()),
+            progress: watch::Sender::default(),
+            counters: PathCounters::default(),
         }
     }
 
@@ -171,8 +189,10 @@ impl State {
         let Some(peer) = self.peers.get(&id) else { return };
         let Ok(probe) = envelope.open(&peer.pair) else {
             tracing::debug!(peer = %id.short(), "a forged probe");
+            self.counters.forged += 1;
             return;
         };
+        self.counters.heard.count(&probe);
         let via = match origin {
             Origin::Udp { local, from } => {
                 // A pong may be a replay, too; that costs packets and no path.
@@ -324,6 +344,14 @@ impl State {
                 self.lifetime.handle_sockets(opened, now);
             }
         }
+        self.tell_progress();
+    }
+
+    fn tell_progress(&self) {
+        let (bound, failed) = self.beacons.tally();
+        let (is_done, has_ticket) = (self.is_discovered(), self.ticket.is_some());
+        let progress = Progress { is_done, has_ticket, bound, failed };
+        self.progress.send_if_modified(|before| std::mem::replace(before, progress) != progress);
     }
 
     fn do_stun(
@@ -366,6 +394,7 @@ impl State {
                 Output::Use(chosen) => {
                     let way = chosen.and_then(|chosen| self.way(chosen.via));
                     if let Some(entry) = self.peers.get(peer) {
+                        self.counters.changed(entry.paths.reason());
                         self.socket.set_way(&entry.route, way);
                         tracing::info!(peer = %peer.short(), path = %words(way),
                             reason = entry.paths.reason().word(), "path");
@@ -417,7 +446,7 @@ impl State {
         }
     }
 
-    fn send_probe(&self, peer: &NodeId, via: Via, probe: &Probe) {
+    fn send_probe(&mut self, peer: &NodeId, via: Via, probe: &Probe) {
         let Some(entry) = self.peers.get(peer) else { return };
         let mut nonce = [0; NONCE_BYTES];
         if getrandom::fill(&mut nonce).is_err() {
@@ -431,8 +460,9 @@ impl State {
                 None => return,
             },
         };
-        if let Err(error) = sent {
-            tracing::trace!(%error, "a probe was not sent");
+        match sent {
+            Ok(()) => self.counters.sent.count(probe),
+            Err(error) => tracing::trace!(%error, "a probe was not sent"),
         }
     }
 

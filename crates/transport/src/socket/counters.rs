@@ -15,6 +15,19 @@ pub struct SocketStats {
     pub garbage: u64,
     /// Datagrams given to the kernel or a carrier, of all kinds.
     pub sent: u64,
+    /// Of these, QUIC that went to trusted peers.
+    pub to_peers: ByWay,
+    /// QUIC datagrams that came from trusted peers.
+    pub from_peers: ByWay,
+}
+
+/// Datagrams by the way they took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ByWay {
+    /// Straight.
+    pub direct: u64,
+    /// Through a relay.
+    pub relayed: u64,
 }
 
 #[derive(Debug, Default)]
@@ -24,6 +37,23 @@ pub(super) struct Counters {
     pub(super) dropped: AtomicU64,
     pub(super) garbage: AtomicU64,
     pub(super) sent: AtomicU64,
+    pub(super) to_peers: WayCounters,
+    pub(super) from_peers: WayCounters,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct WayCounters {
+    pub(super) direct: AtomicU64,
+    pub(super) relayed: AtomicU64,
+}
+
+impl WayCounters {
+    fn read(&self) -> ByWay {
+        ByWay {
+            direct: self.direct.load(Ordering::Relaxed),
+            relayed: self.relayed.load(Ordering::Relaxed),
+        }
+    }
 }
 
 impl Counters {
@@ -34,6 +64,8 @@ impl Counters {
             dropped: self.dropped.load(Ordering::Relaxed),
             garbage: self.garbage.load(Ordering::Relaxed),
             sent: self.sent.load(Ordering::Relaxed),
+            to_peers: self.to_peers.read(),
+            from_peers: self.from_peers.read(),
         }
     }
 }

@@ -34,7 +34,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::demux::{Aside, Kind, Sender, classify, keep_quic};
-pub use counters::SocketStats;
+pub use counters::{ByWay, SocketStats};
 use counters::{Counters, count};
 use gather::{Gather, Outgoing, Taken};
 use inbox::Inbox;
@@ -305,7 +305,10 @@ impl Socket {
 
     fn relayed_quic(&self, place: Place, id: &RelayId, datagram: Bytes) {
         match self.routes.relayed_source(place, id, 1) {
-            Some(source) => self.quic_from(source, datagram),
+            Some(source) => {
+                count(&self.counters.from_peers.relayed, 1);
+                self.quic_from(source, datagram);
+            }
             None => count(&self.counters.garbage, 1),
         }
     }
@@ -335,6 +338,7 @@ impl Socket {
             }
             Aside::Quic(Sender::Direct, bytes) => {
                 let source = self.routes.source(local, from, 1);
+                self.count_direct(source, 1);
                 self.quic_from(as_quic_sees(source), Bytes::copy_from_slice(bytes));
             }
             Aside::Quic(Sender::Relayed(id), bytes) => {
@@ -344,8 +348,15 @@ impl Socket {
         });
         let datagrams = kept.len.div_ceil(kept.stride);
         let source = match kept.sender {
-            Sender::Direct => Some(self.routes.source(local, from, datagrams)),
-            Sender::Relayed(id) => self.routes.relayed_source(place, &id, datagrams),
+            Sender::Direct => {
+                let source = self.routes.source(local, from, datagrams);
+                self.count_direct(source, datagrams);
+                Some(source)
+            }
+            Sender::Relayed(id) => self
+                .routes
+                .relayed_source(place, &id, datagrams)
+                .inspect(|_| count(&self.counters.from_peers.relayed, datagrams)),
         };
         (meta.len, meta.stride) = (kept.len, kept.stride);
         match source {
@@ -360,6 +371,12 @@ impl Socket {
                 count(&self.counters.garbage, datagrams);
                 meta.len = 0;
             }
+        }
+    }
+
+    fn count_direct(&self, source: SocketAddr, datagrams: usize) {
+        if is_synthetic(source) {
+            count(&self.counters.from_peers.direct, datagrams);
         }
     }
 
@@ -379,6 +396,8 @@ impl Socket {
     }
 
     fn send_to_peer(&self, route: &Route, transmit: &Transmit<'_>) -> std_io::Result<()> {
+        let datagrams = segments(transmit);
+        let to_peers = &self.counters.to_peers;
         let (io, to, header) = match route.way() {
             None => {
                 let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
@@ -398,17 +417,19 @@ impl Socket {
                 let Some(carrier) = self.carrier(id) else { return Ok(()) };
                 let header = relay_header(route.relay_id);
                 self.send_on_carrier(&carrier, &header, transmit);
+                count(&to_peers.relayed, datagrams);
                 return Ok(());
             }
         };
         let Some(to) = io.reachable(to) else { return Ok(()) };
+        let counter = if header.is_some() { &to_peers.relayed } else { &to_peers.direct };
         let header = header.as_ref().map_or(&[][..], |header| &header[..]);
         let Transmit { ecn, contents, segment_size: segment, .. } = *transmit;
         let out = Outgoing { to, from: None, ecn, contents, segment, header };
         match self.gathered(&io, &out) {
             // QUIC waits for the main socket alone.
             Err(_) if !Arc::ptr_eq(&io, &self.main) => Ok(()),
-            sent => sent,
+            sent => sent.inspect(|()| count(counter, datagrams)),
         }
     }
 
@@ -446,6 +467,11 @@ impl Socket {
     }
 }
 
+/// How many datagrams there are in a batch.
+fn segments(transmit: &Transmit<'_>) -> usize {
+    transmit.segment_size.map_or(1, |segment| transmit.contents.len().div_ceil(segment.max(1)))
+}
+
 /// The address without IPv6's disguise of IPv4.
 pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
     match addr.ip().to_canonical() {
@@ -469,9 +495,7 @@ impl AsyncUdpSocket for Socket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> std_io::Result<()> {
-        let segments = transmit
-            .segment_size
-            .map_or(1, |segment| transmit.contents.len().div_ceil(segment.max(1)));
+        let segments = segments(transmit);
         match self.routes.destination(transmit.destination) {
             Destination::Real(to) => {
                 let Some(to) = self.main.reachable(to) else { return Ok(()) };
