@@ -306,7 +306,7 @@ fn connect(
         host: Arc::clone(host) as Arc<dyn pilot_overlay::Host>,
         cards: store.read(cards::all)?,
         registry: settings.registry.clone().map(|addr| (addr, rendezvous)),
-        beacon: settings.beacon.clone(),
+        beacons: settings.beacons.clone(),
         register,
     });
     let listener = Arc::clone(host);

@@ -119,7 +119,7 @@ fn overlay(endpoint: Endpoint, cards: Vec<(NodeId, Card)>) -> Overlay {
         host: Arc::new(Open),
         cards,
         registry: None,
-        beacon: None,
+        beacons: Vec::new(),
         register,
     })
 }

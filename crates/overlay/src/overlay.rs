@@ -45,9 +45,9 @@ pub struct Setup {
     pub cards: Vec<(NodeId, Card)>,
     /// The rendezvous, and its key if it is pinned.
     pub registry: Option<(RegistryAddr, Option<NodeId>)>,
-    /// Where the operator says that a beacon is; those that the rendezvous
-    /// tells of are used in any case.
-    pub beacon: Option<HostPort>,
+    /// Where the operator says that beacons are; those that the rendezvous
+    /// tells of are used, too.
+    pub beacons: Vec<HostPort>,
     /// What this node registers with.
     pub register: Register,
 }
@@ -92,11 +92,10 @@ impl Overlay {
         {
             reach.set_fixed(*fixed);
         }
-        if let Some(target) = setup.beacon.clone() {
-            reach.set_beacons(vec![BeaconAt { target, key: None }], None);
-        }
+        let given = setup.beacons.iter().cloned();
+        reach.set_beacons(given.map(|target| BeaconAt { target, key: None }).collect(), None);
         let registry = setup.registry.map(|(addr, pinned)| {
-            Arc::new(RegistryClient::new(addr, pinned, setup.register, setup.beacon))
+            Arc::new(RegistryClient::new(addr, pinned, setup.register, setup.beacons))
         });
         let inner = Arc::new(Inner {
             endpoint: setup.endpoint,

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use pilot_proto::{NodeName, Tag};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
-use super::{HostPort, LogFilter, RegistryAddr, SettingsError};
+use super::{HostPort, HostPortError, LogFilter, RegistryAddr, SettingsError};
 
 /// The variable of each flag. A key in the file is the flag's long name;
 /// `home` and `config` say where the file is, and cannot stand in it.
@@ -54,9 +54,11 @@ pub struct Layer {
     #[arg(long, value_name = "HOST:PORT[#FINGERPRINT]")]
     pub registry_addr: Option<RegistryAddr>,
 
-    /// Beacon, for finding the own public address and for relaying [env: PILOT_BEACON_ADDR]
-    #[arg(long, value_name = "HOST:PORT")]
-    pub beacon_addr: Option<HostPort>,
+    /// Beacon beside those that the rendezvous tells of, for finding the own
+    /// public address and for relaying; repeatable, or with commas [env: PILOT_BEACON_ADDR]
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    #[serde(deserialize_with = "one_or_more")]
+    pub beacon_addr: Vec<HostPort>,
 
     /// UDP socket of the tunnels, port 0 for any [env: PILOT_LISTEN] [default: every address, at
     /// the port used last or else any]
@@ -134,12 +136,13 @@ impl Layer {
     ) -> Result<Self, SettingsError> {
         let environment = Environment { variable };
         let tags: Option<TagList> = environment.parsed("PILOT_TAG")?;
+        let beacons: Option<BeaconList> = environment.parsed("PILOT_BEACON_ADDR")?;
         Ok(Self {
             home: environment.path("PILOT_HOME"),
             config: environment.path("PILOT_CONFIG"),
             socket: environment.path("PILOT_SOCKET"),
             registry_addr: environment.parsed("PILOT_REGISTRY_ADDR")?,
-            beacon_addr: environment.parsed("PILOT_BEACON_ADDR")?,
+            beacon_addr: beacons.map_or_else(Vec::new, |beacons| beacons.0),
             listen: environment.parsed("PILOT_LISTEN")?,
             endpoint: environment.parsed("PILOT_ENDPOINT")?,
             public: environment.parsed("PILOT_PUBLIC")?,
@@ -159,7 +162,11 @@ impl Layer {
             config: self.config.or(below.config),
             socket: self.socket.or(below.socket),
             registry_addr: self.registry_addr.or(below.registry_addr),
-            beacon_addr: self.beacon_addr.or(below.beacon_addr),
+            beacon_addr: if self.beacon_addr.is_empty() {
+                below.beacon_addr
+            } else {
+                self.beacon_addr
+            },
             listen: self.listen.or(below.listen),
             endpoint: self.endpoint.or(below.endpoint),
             public: self.public.or(below.public),
@@ -198,6 +205,31 @@ impl<F: Fn(&str) -> Option<OsString>> Environment<'_, F> {
             source: Box::new(source),
         })
     }
+}
+
+/// Beacons with commas between them, as the flag takes them too.
+struct BeaconList(Vec<HostPort>);
+
+impl FromStr for BeaconList {
+    type Err = HostPortError;
+
+    fn from_str(text: &str) -> Result<Self, HostPortError> {
+        text.split(',').map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// In a file, one beacon is a text and several are a list of them.
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<HostPort>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMore {
+        One(HostPort),
+        More(Vec<HostPort>),
+    }
+    Ok(match OneOrMore::deserialize(deserializer)? {
+        OneOrMore::One(one) => vec![one],
+        OneOrMore::More(more) => more,
+    })
 }
 
 /// Tags with commas between them, as the flag takes them too.

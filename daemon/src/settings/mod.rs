@@ -36,8 +36,8 @@ pub struct Settings {
     /// The rendezvous. Without one the node reaches the peers it knows already,
     /// and nobody new.
     pub registry: Option<RegistryAddr>,
-    /// The beacon: STUN, punch signalling, relay.
-    pub beacon: Option<HostPort>,
+    /// Beacons beside those that the rendezvous tells of.
+    pub beacons: Vec<HostPort>,
     /// The UDP socket; `None` leaves the port to the daemon.
     pub listen: Option<SocketAddr>,
     /// The address that is told to others, instead of those found.
@@ -166,7 +166,7 @@ impl Layer {
             home,
             config,
             registry: self.registry_addr,
-            beacon: self.beacon_addr,
+            beacons: self.beacon_addr,
             listen: self.listen,
             endpoint: self.endpoint,
             public: self.public.unwrap_or(false),

@@ -57,7 +57,7 @@ fn without_a_word_everything_has_its_default() {
         socket: given.dir.path().join("pilot.sock"),
         config: None,
         registry: None,
-        beacon: None,
+        beacons: Vec::new(),
         listen: None,
         endpoint: None,
         public: false,
@@ -79,8 +79,8 @@ fn the_commands_of_the_documents_are_understood() {
         )
         .unwrap();
 
-    assert_eq!(settings.registry.unwrap().to_string(), "34.148.103.117:9000");
-    assert_eq!(settings.beacon.unwrap().to_string(), "34.148.103.117:9001");
+    assert_eq!(settings.registry.as_ref().unwrap().to_string(), "34.148.103.117:9000");
+    assert_eq!(shown_beacons(&settings), "34.148.103.117:9001");
     assert_eq!(settings.endpoint, Some("34.148.103.117:4000".parse().unwrap()));
     assert!(settings.public);
     assert_eq!(settings.name.unwrap().as_str(), "backend");
@@ -89,12 +89,26 @@ fn the_commands_of_the_documents_are_understood() {
 
 type Shown = fn(&Settings) -> String;
 
+fn shown_beacons(settings: &Settings) -> String {
+    settings.beacons.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+#[test]
+fn several_beacons_are_given_in_every_way() {
+    let file = Given::new().file(r#"beacon-addr = ["a:1", "b:2"]"#);
+    assert_eq!(shown_beacons(&file.load("").unwrap()), "a:1,b:2");
+    let given = Given::new();
+    let settings = given.load("-beacon-addr a:1 --beacon-addr b:2,c:3").unwrap();
+    assert_eq!(shown_beacons(&settings), "a:1,b:2,c:3");
+    assert!(given.load("-beacon-addr a:1,b").is_err());
+}
+
 #[test]
 fn a_flag_beats_a_variable_beats_the_file() {
     let table: [(&str, &str, &str, &str, Shown); 9] = [
         ("socket", "/a", "/b", "/c", |s| s.socket.display().to_string()),
         ("registry-addr", "a:1", "b:1", "c:1", |s| s.registry.as_ref().unwrap().to_string()),
-        ("beacon-addr", "a:1", "b:1", "c:1", |s| s.beacon.as_ref().unwrap().to_string()),
+        ("beacon-addr", "a:1", "b:1,b:2", "c:1", shown_beacons),
         ("listen", "1.1.1.1:0", "1.1.1.1:2", "[::]:3", |s| s.listen.unwrap().to_string()),
         ("endpoint", "1.1.1.1:1", "1.1.1.1:2", "1.1.1.1:3", |s| s.endpoint.unwrap().to_string()),
         ("name", "a", "b", "c", |s| s.name.as_ref().unwrap().to_string()),

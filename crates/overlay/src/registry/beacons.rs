@@ -4,13 +4,9 @@
 use pilot_proto::registry::Beacon;
 use pilot_transport::{BeaconAt, HostPort};
 
-/// The operator's beacon first. Where the rendezvous tells of one without a
+/// The operator's beacons first. Where the rendezvous tells of one without a
 /// host, it means its own.
-pub(super) fn list(
-    configured: Option<&HostPort>,
-    registry: &HostPort,
-    told: &[Beacon],
-) -> Vec<BeaconAt> {
+pub(super) fn list(configured: &[HostPort], registry: &HostPort, told: &[Beacon]) -> Vec<BeaconAt> {
     let told = told.iter().filter_map(|beacon| {
         let host = beacon.host.as_str();
         let at = match host {
@@ -25,13 +21,13 @@ pub(super) fn list(
             list.push(beacon);
         }
     }
-    if let Some(configured) = configured {
-        let known = list.iter().position(|beacon| beacon.target == *configured);
-        let first = match known {
+    for (place, given) in configured.iter().enumerate() {
+        let known = list.iter().position(|beacon| beacon.target == *given);
+        let beacon = match known {
             Some(known) => list.remove(known),
-            None => BeaconAt { target: configured.clone(), key: None },
+            None => BeaconAt { target: given.clone(), key: None },
         };
-        list.insert(0, first);
+        list.insert(place.min(list.len()), beacon);
     }
     list
 }
@@ -54,9 +50,9 @@ mod tests {
         Beacon { host: Text::clipped(host), port, key, services: Services::ALL }
     }
 
-    fn listed(configured: Option<&str>, told: &[Beacon]) -> Vec<(String, bool)> {
-        let configured = configured.map(at);
-        list(configured.as_ref(), &at("pilot.example:9000"), told)
+    fn listed(configured: &[&str], told: &[Beacon]) -> Vec<(String, bool)> {
+        let configured: Vec<HostPort> = configured.iter().copied().map(at).collect();
+        list(&configured, &at("pilot.example:9000"), told)
             .into_iter()
             .map(|beacon| (beacon.target.to_string(), beacon.key.is_some()))
             .collect()
@@ -67,7 +63,7 @@ mod tests {
         let beacons = [told("", 9001), told("far.example", 9001), told("", 9001), told("", 0)];
 
         assert_eq!(
-            listed(None, &beacons),
+            listed(&[], &beacons),
             [("pilot.example:9001".to_owned(), true), ("far.example:9001".to_owned(), true)]
         );
     }
@@ -76,9 +72,9 @@ mod tests {
     fn the_operators_beacon_comes_first_and_takes_the_key_that_is_told() {
         let beacons = [told("far.example", 9001), told("", 9001)];
 
-        assert_eq!(listed(Some("near.example:1"), &[]), [("near.example:1".to_owned(), false)]);
+        assert_eq!(listed(&["near.example:1"], &[]), [("near.example:1".to_owned(), false)]);
         assert_eq!(
-            listed(Some("pilot.example:9001"), &beacons),
+            listed(&["pilot.example:9001"], &beacons),
             [("pilot.example:9001".to_owned(), true), ("far.example:9001".to_owned(), true)]
         );
     }

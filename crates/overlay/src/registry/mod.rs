@@ -72,8 +72,8 @@ pub enum RegistryError {
 pub struct RegistryClient {
     addr: RegistryAddr,
     register: Register,
-    /// Where the operator says that a beacon is.
-    beacon: Option<HostPort>,
+    /// Where the operator says that beacons are.
+    beacons: Vec<HostPort>,
     line: watch::Sender<Option<Arc<Connection>>>,
     status: Mutex<RegistryStatus>,
 }
@@ -83,10 +83,10 @@ impl RegistryClient {
         addr: RegistryAddr,
         pinned: Option<NodeId>,
         register: Register,
-        beacon: Option<HostPort>,
+        beacons: Vec<HostPort>,
     ) -> Self {
         let status = RegistryStatus { key: pinned, ..RegistryStatus::default() };
-        Self { addr, register, beacon, line: watch::Sender::new(None), status: Mutex::new(status) }
+        Self { addr, register, beacons, line: watch::Sender::new(None), status: Mutex::new(status) }
     }
 
     /// Where it is.
@@ -274,7 +274,7 @@ impl RegistryClient {
         loop {
             match ask_on(line, &Request::Beacons).await {
                 Ok(Answer::Beacons { beacons, ticket }) => {
-                    let list = beacons::list(self.beacon.as_ref(), &self.addr.at, &beacons);
+                    let list = beacons::list(&self.beacons, &self.addr.at, &beacons);
                     inner.endpoint.reach().set_beacons(list, Some(ticket));
                 }
                 Ok(_) => tracing::debug!("the rendezvous answered something else than beacons"),

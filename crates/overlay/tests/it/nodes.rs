@@ -70,7 +70,7 @@ impl Node {
             host: Arc::clone(&host) as Arc<dyn Host>,
             cards: Vec::new(),
             registry: None,
-            beacon: None,
+            beacons: Vec::new(),
             register,
         });
         Self { overlay, id, boot, host, events }
