@@ -2,5 +2,7 @@
 //! with which exit code.
 
 mod content;
+mod netcheck;
+mod paths;
 mod rules;
 mod waiting;

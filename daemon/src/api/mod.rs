@@ -8,6 +8,7 @@ mod extract;
 mod failure;
 mod identity;
 mod listener;
+mod network;
 mod openapi;
 mod peers;
 mod server;

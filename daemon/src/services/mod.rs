@@ -3,6 +3,7 @@
 
 mod directory;
 mod ledger;
+pub(crate) mod network;
 pub(crate) mod tasks;
 mod trust;
 
