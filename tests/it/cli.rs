@@ -2,6 +2,7 @@
 //! with which exit code.
 
 mod content;
+mod metrics;
 mod netcheck;
 mod paths;
 mod rules;

@@ -4,7 +4,7 @@ use axum::Json;
 use pilot_local_api::errors::ErrorBody;
 use utoipa::OpenApi;
 
-use super::{identity, network, peers, status, submitted, tasks, trust, worker};
+use super::{identity, metrics, network, peers, status, submitted, tasks, trust, worker};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,6 +17,7 @@ use super::{identity, network, peers, status, submitted, tasks, trust, worker};
         identity::whoami,
         status::status,
         network::netcheck,
+        metrics::metrics,
         peers::peers,
         peers::resolve,
         peers::ping,

@@ -131,6 +131,12 @@ impl Client {
         self.call(Method::GET, &path, None::<&()>, wait).await
     }
 
+    /// `GET metrics`: text.
+    pub async fn metrics(&self) -> Result<String, CallError> {
+        let body = self.answer(Method::GET, routes::METRICS, None::<&()>, Duration::ZERO).await?;
+        Ok(String::from_utf8_lossy(&body.unwrap_or_default()).into_owned())
+    }
+
     /// `GET peers`.
     pub async fn peers(&self, query: &PeersQuery) -> Result<Vec<PeerView>, CallError> {
         self.get(&with_query(routes::PEERS, &[("tag", query.tag.clone())])).await
