@@ -10,6 +10,7 @@ use pilot_overlay::Overlay;
 use pilot_store::Store;
 
 use crate::host::Registration;
+use crate::services::network::Network;
 use crate::services::tasks::TasksService;
 use crate::services::{Directory, TrustService};
 use crate::settings::Settings;
@@ -24,6 +25,7 @@ pub(crate) struct Node {
     trust: Arc<TrustService>,
     tasks: Arc<TasksService>,
     directory: Directory,
+    network: Network,
     registration: Registration,
     started: Instant,
 }
@@ -44,6 +46,7 @@ impl Node {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             directory: Directory::new(Arc::clone(&parts.trust), parts.overlay.clone()),
+            network: Network::new(parts.overlay.clone()),
             id: parts.id,
             settings: parts.settings,
             database: parts.database,
@@ -90,6 +93,10 @@ impl Node {
 
     pub(crate) const fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    pub(crate) const fn network(&self) -> &Network {
+        &self.network
     }
 
     pub(crate) const fn registration(&self) -> &Registration {

@@ -2,5 +2,8 @@
 //! with which exit code.
 
 mod content;
+mod metrics;
+mod netcheck;
+mod paths;
 mod rules;
 mod waiting;

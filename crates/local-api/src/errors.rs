@@ -13,6 +13,7 @@
 //! | `fingerprint_mismatch` | 4 | 403 | the key is not the one that was asked for |
 //! | `peer_one_way_trust` | 4 | 403 | this node trusts the peer, the peer not this node |
 //! | `no_task` | 5 | 404 | waited, and nothing came |
+//! | `not_direct` | 5 | 504 | waited, and the peer is still reached through a relay (made by the client) |
 //! | `daemon_not_running` | 6 | 503 | nobody listens on the socket (made by the client) |
 //! | `peer_unreachable` | 7 | 503 | the peer does not answer |
 //! | `rendezvous_unreachable` | 7 | 503 | the rendezvous does not answer |
@@ -99,6 +100,7 @@ error_codes! {
     FingerprintMismatch "fingerprint_mismatch" 4 403 false "The key is not the one that was asked for.";
     PeerOneWayTrust "peer_one_way_trust" 4 403 false "This node trusts the peer, the peer not this node.";
     NoTask "no_task" 5 404 true "Waited, and nothing came.";
+    NotDirect "not_direct" 5 504 true "Waited, and the peer is still reached through a relay.";
     DaemonNotRunning "daemon_not_running" 6 503 true "Nobody listens on the socket.";
     PeerUnreachable "peer_unreachable" 7 503 true "The peer does not answer.";
     RendezvousUnreachable "rendezvous_unreachable" 7 503 true "The rendezvous does not answer.";

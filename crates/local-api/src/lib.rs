@@ -16,6 +16,7 @@ mod base64;
 pub mod client;
 pub mod errors;
 pub mod identity;
+pub mod network;
 pub mod peers;
 pub mod routes;
 pub mod status;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Time;
 use crate::identity::PeerIdentity;
+use crate::network::Transport;
 use crate::trust::TrustState;
 
 /// The way to a peer.
@@ -15,7 +16,7 @@ use crate::trust::TrustState;
 pub enum PathKind {
     /// From socket to socket.
     Direct,
-    /// Through the rendezvous' relay.
+    /// Through the relay of a beacon, which sees ciphertext.
     Relayed,
     /// There is no open tunnel.
     Offline,
@@ -59,11 +60,41 @@ pub struct PeerView {
     pub online: Option<bool>,
     /// The way to it.
     pub path: PathKind,
+    /// `IP:PORT` where packets for it go: its own if the path is direct, the
+    /// beacon's if it is relayed (`HOST:PORT` where that goes over TCP).
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// How a relayed path is carried to the beacon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
+    /// Why the path is as it is, in a word: see [`path_reason`].
+    #[serde(default)]
+    pub path_reason: Option<String>,
+    /// Since when this path is used.
+    #[serde(default)]
+    pub path_since: Option<Time>,
+    /// Microseconds to it and back, as last measured.
+    #[serde(default)]
+    pub rtt_us: Option<u64>,
     /// How far trust has come.
     pub trust: TrustState,
     /// When this node last heard of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Time>,
+}
+
+/// Reasons for a path beside those of the path machines, which are
+/// `relay_first`, `relay_better`, `direct_proven`, `direct_faster`,
+/// `direct_nearer`, `birthday`, `direct_died`, `network_changed`,
+/// `peer_absent` and `no_path`.
+pub mod path_reason {
+    /// Trust is not mutual, so no path is kept.
+    pub const NOT_TRUSTED: &str = "not_trusted";
+    /// Nothing was sent for a while, or the peer is away: a tunnel is opened
+    /// when it is needed.
+    pub const NO_TUNNEL: &str = "no_tunnel";
+    /// The peer came to this node's socket by itself, and is answered there.
+    pub const ACCEPTED: &str = "accepted";
 }
 
 /// `GET resolve/{peer}`. Of a private node that does not trust this one, only
@@ -123,7 +154,11 @@ pub struct PingView {
     pub rtt_us: u64,
     /// The path it took.
     pub path: PathKind,
-    /// `IP:PORT` of the other end of that path.
+    /// `IP:PORT` where packets went: the peer's if the path is direct, the
+    /// beacon's if it is relayed (`HOST:PORT` where that goes over TCP).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// How a relayed path is carried to the beacon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
 }

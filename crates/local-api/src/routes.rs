@@ -10,6 +10,10 @@ use pilot_proto::{PeerRef, TaskId};
 pub const WHOAMI: &str = "/v1/whoami";
 /// `GET` [`StatusView`](crate::status::StatusView).
 pub const STATUS: &str = "/v1/status";
+/// `GET ?wait_ms=` [`NetcheckView`](crate::network::NetcheckView).
+pub const NETCHECK: &str = "/v1/netcheck";
+/// `GET` counters and gauges in the text format of Prometheus.
+pub const METRICS: &str = "/v1/metrics";
 /// `GET ?tag=` a list of [`PeerView`](crate::peers::PeerView).
 pub const PEERS: &str = "/v1/peers";
 /// `GET` [`ResolveView`](crate::peers::ResolveView).

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Time;
+use crate::network::{BeaconView, NatKind, Transport};
 
 /// `GET status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,10 +17,16 @@ pub struct StatusView {
     pub endpoints: Vec<String>,
     /// Whether untrusted nodes may see name, address and endpoints.
     pub public: bool,
+    /// What stands between it and others; `GET netcheck` has more.
+    #[serde(default)]
+    pub network: NetworkStatus,
     /// How many nodes it knows, by kind.
     pub peers: PeerCounts,
     /// How much is waiting.
     pub queues: QueueCounts,
+    /// What went through the UDP socket.
+    #[serde(default)]
+    pub socket: SocketCounts,
     /// What it uses of the disk.
     pub disk: DiskStatus,
     /// What an operator should look at, as sentences.
@@ -52,12 +59,39 @@ pub struct RendezvousStatus {
     pub address: Option<String>,
     /// Whether this node is registered there now.
     pub connected: bool,
+    /// How it is reached, while it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Transport>,
     /// Since when it is as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
     /// Why the last try failed, until one succeeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
+}
+
+/// See [`StatusView::network`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NetworkStatus {
+    /// What kind of NAT it is behind.
+    pub nat: NatKind,
+    /// Its beacons.
+    pub beacons: Vec<BeaconView>,
+}
+
+/// See [`StatusView::socket`]. Datagrams since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SocketCounts {
+    /// Given to the kernel or a carrier.
+    pub sent: u64,
+    /// Received, and of use.
+    pub received: u64,
+    /// Dropped because too many waited.
+    pub dropped: u64,
+    /// Dropped because they are nothing known.
+    pub garbage: u64,
 }
 
 /// See [`StatusView::peers`].
@@ -68,6 +102,15 @@ pub struct PeerCounts {
     pub trusted: u64,
     /// Of these, with an open tunnel.
     pub connected: u64,
+    /// Trusted ones that are reached directly.
+    #[serde(default)]
+    pub direct: u64,
+    /// Trusted ones that are reached through a relay.
+    #[serde(default)]
+    pub relayed: u64,
+    /// Trusted ones to which there is no path now.
+    #[serde(default)]
+    pub offline: u64,
     /// Asked by this node, not answered yet.
     pub requested: u64,
     /// Asking this node, not answered yet.

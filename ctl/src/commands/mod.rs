@@ -1,5 +1,6 @@
 //! The commands: one file each, its arguments on top and what it does below.
 
+mod netcheck;
 mod peers;
 mod ping;
 mod resolve;
@@ -9,8 +10,11 @@ mod trust;
 mod untrust;
 mod whoami;
 
+use core::time::Duration;
+
 use clap::Subcommand;
 use pilot_local_api::identity::PeerIdentity;
+use pilot_local_api::network::Transport;
 
 use crate::Ctl;
 use crate::failure::Failure;
@@ -24,6 +28,7 @@ pub(crate) enum Command {
     Resolve(resolve::Args),
     Peers(peers::Args),
     Ping(ping::Args),
+    Netcheck(netcheck::Args),
     #[command(subcommand)]
     Task(task::Command),
 }
@@ -37,6 +42,7 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Resolve(args) => resolve::run(args, ctl).await,
         Command::Peers(args) => peers::run(args, ctl).await,
         Command::Ping(args) => ping::run(args, ctl).await,
+        Command::Netcheck(args) => netcheck::run(args, ctl).await,
         Command::Task(command) => task::run(command, ctl).await,
     }
 }
@@ -54,6 +60,22 @@ fn called(node: &PeerIdentity) -> String {
 /// A value of a table's cell; `-` if there is none.
 fn cell<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// Where packets of a path go; that they go over TCP is said, as it is slower.
+fn by(endpoint: Option<&str>, transport: Option<Transport>) -> String {
+    let endpoint = endpoint.unwrap_or("-");
+    match transport {
+        Some(transport @ (Transport::Tcp | Transport::TcpProxy)) => {
+            format!("{endpoint} ({})", transport.word())
+        }
+        Some(Transport::Udp) | None => endpoint.to_owned(),
+    }
+}
+
+/// A round trip for people.
+fn millis(micros: u64) -> String {
+    format!("{:.3} ms", Duration::from_micros(micros).as_secs_f64() * 1e3)
 }
 
 /// Whether a node is up, in a word.

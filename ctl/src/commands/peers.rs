@@ -1,12 +1,18 @@
 use pilot_local_api::peers::{PeerView, PeersQuery};
 use pilot_local_api::proto::Tag;
 
-use super::{cell, online};
+use super::{by, cell, millis, online};
 use crate::Ctl;
 use crate::failure::Failure;
 use crate::ui::table;
 
+/// See [`row`].
+const HEADING: &str = "ADDRESS\tNAME\tTRUST\tONLINE\tPATH\tENDPOINT\tREASON\tSINCE\tRTT\tTAGS";
+
 /// List the peers: trusted, asked, asking, and the public ones.
+///
+/// Shows by which path each is reached, since when and why, and how long a
+/// round trip takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only nodes with this tag; repeatable, all must be there.
@@ -22,9 +28,7 @@ pub(crate) async fn run(Args { tag }: Args, ctl: &Ctl) -> Result<(), Failure> {
         ctl.ui.say("no peers; to get one: pilotctl trust PEER");
         return Ok(());
     }
-    ctl.ui.answer(&peers, |peers| {
-        table("ADDRESS\tNAME\tTRUST\tONLINE\tPATH\tTAGS", peers.iter().map(row))
-    })
+    ctl.ui.answer(&peers, |peers| table(HEADING, peers.iter().map(row)))
 }
 
 fn row(peer: &PeerView) -> String {
@@ -32,5 +36,10 @@ fn row(peer: &PeerView) -> String {
     let tags: Vec<String> = peer.tags.iter().map(ToString::to_string).collect();
     let (trust, path) = (peer.trust.word(), peer.path.word());
     let (address, name) = (cell(identity.address), cell(identity.name.as_ref()));
-    format!("{address}\t{name}\t{trust}\t{}\t{path}\t{}", online(peer.online), tags.join(" "))
+    let (online, endpoint) = (online(peer.online), by(peer.endpoint.as_deref(), peer.transport));
+    let (reason, since) = (cell(peer.path_reason.as_ref()), cell(peer.path_since.as_ref()));
+    let (rtt, tags) = (cell(peer.rtt_us.map(millis)), tags.join(" "));
+    format!(
+        "{address}\t{name}\t{trust}\t{online}\t{path}\t{endpoint}\t{reason}\t{since}\t{rtt}\t{tags}"
+    )
 }

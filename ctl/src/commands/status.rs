@@ -1,12 +1,15 @@
 use pilot_flags::HumanDuration;
+use pilot_local_api::network::Transport;
 use pilot_local_api::status::{RendezvousStatus, StatusView};
 
+use super::netcheck::beacons;
 use crate::Ctl;
 use crate::failure::Failure;
 use crate::shown;
 use crate::ui::pairs;
 
-/// Show how this node is doing: rendezvous, endpoints, peers, queues, disk.
+/// Show how this node is doing: rendezvous, NAT, endpoints, beacons, peers by
+/// path, queues, disk.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
@@ -18,18 +21,25 @@ fn text(status: &StatusView) -> String {
     let daemon = &status.daemon;
     let up = HumanDuration::from_secs(daemon.uptime_ms / 1000);
     let (peers, queues, disk) = (status.peers, status.queues, status.disk);
+    let socket = status.socket;
     let mut lines = pairs([
         ("daemon", Some(format!("{}, pid {}, up {up}", daemon.version, daemon.pid))),
         ("home", Some(daemon.home.clone())),
         ("listens on", Some(daemon.listen.clone())),
         ("rendezvous", Some(rendezvous(&status.rendezvous))),
+        ("NAT", Some(status.network.nat.word().to_owned())),
         ("endpoints", Some(status.endpoints.join(" "))),
         ("seen by untrusted nodes", Some(if status.public { "yes" } else { "no" }.to_owned())),
         (
             "peers",
             Some(format!(
-                "{} trusted ({} connected), {} requested, {} pending",
-                peers.trusted, peers.connected, peers.requested, peers.pending
+                "{} trusted ({} direct, {} relayed, {} offline), {} requested, {} pending",
+                peers.trusted,
+                peers.direct,
+                peers.relayed,
+                peers.offline,
+                peers.requested,
+                peers.pending
             )),
         ),
         (
@@ -47,6 +57,13 @@ fn text(status: &StatusView) -> String {
             )),
         ),
         (
+            "UDP socket",
+            Some(format!(
+                "{} datagrams sent, {} received, {} dropped, {} garbage",
+                socket.sent, socket.received, socket.dropped, socket.garbage
+            )),
+        ),
+        (
             "disk",
             Some(format!(
                 "{:.1} MB used, {:.1} GB free{}",
@@ -56,6 +73,11 @@ fn text(status: &StatusView) -> String {
             )),
         ),
     ]);
+    if status.network.beacons.is_empty() {
+        lines.push_str("beacons: none\n");
+    } else {
+        lines.push_str(&beacons(&status.network.beacons));
+    }
     for warning in &status.warnings {
         lines.push_str(&format!("warning: {}\n", shown::line(warning)));
     }
@@ -67,8 +89,17 @@ fn rendezvous(link: &RendezvousStatus) -> String {
     let since = link.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
     let why = link.last_error.as_ref().map(|why| format!(": {}", shown::line(why)));
     match link.connected {
-        true => format!("{address}, registered{since}"),
+        true => format!("{address}, registered{since}{}", over(link.transport)),
         false => format!("{address}, not connected{since}{}", why.unwrap_or_default()),
+    }
+}
+
+/// That the rendezvous is reached over TCP is said, as UDP does not pass then.
+fn over(transport: Option<Transport>) -> &'static str {
+    match transport {
+        Some(Transport::Tcp) => " over TCP",
+        Some(Transport::TcpProxy) => " over TCP, through a proxy",
+        Some(Transport::Udp) | None => "",
     }
 }
 

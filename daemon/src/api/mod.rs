@@ -4,10 +4,13 @@
 //! view; it decides nothing. Only processes of the daemon's own user, and
 //! root, are served.
 
+mod exposition;
 mod extract;
 mod failure;
 mod identity;
 mod listener;
+mod metrics;
+mod network;
 mod openapi;
 mod peers;
 mod server;

@@ -4,7 +4,7 @@ use axum::Json;
 use pilot_local_api::errors::ErrorBody;
 use utoipa::OpenApi;
 
-use super::{identity, peers, status, submitted, tasks, trust, worker};
+use super::{identity, metrics, network, peers, status, submitted, tasks, trust, worker};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,6 +16,8 @@ use super::{identity, peers, status, submitted, tasks, trust, worker};
     paths(
         identity::whoami,
         status::status,
+        network::netcheck,
+        metrics::metrics,
         peers::peers,
         peers::resolve,
         peers::ping,

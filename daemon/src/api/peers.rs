@@ -18,9 +18,11 @@ use tokio::time::timeout;
 
 use super::extract::{Params, Peer};
 use super::failure::Failure;
+use super::network::micros;
 use super::trust::state_word;
 use crate::node::Node;
 use crate::services::FindError;
+use crate::services::network::PeerPath;
 
 /// Peers shown at the most.
 const MAX_PEERS: usize = 10_000;
@@ -66,7 +68,7 @@ pub(crate) async fn peers(
 fn peer_view(node: &Node, id: NodeId, record: Option<NodeRecord>) -> PeerView {
     let told = record.is_some();
     let card = record.map(Card::from).or_else(|| node.overlay().card(&id));
-    let path = path(node, id);
+    let path = node.network().path(&id);
     let mut identity = node.peer_identity(id);
     if let Some(card) = &card {
         identity.address = identity.address.or(card.address);
@@ -74,8 +76,13 @@ fn peer_view(node: &Node, id: NodeId, record: Option<NodeRecord>) -> PeerView {
     }
     PeerView {
         identity,
-        online: online(told, card.as_ref(), path),
-        path,
+        online: online(told, card.as_ref(), path.kind),
+        path: path.kind,
+        endpoint: path.endpoint,
+        transport: path.transport,
+        path_reason: Some(path.reason.to_owned()),
+        path_since: path.since.map(Time::from),
+        rtt_us: path.rtt.map(micros),
         trust: state_word(node.trust().standing(id).state),
         last_seen: card.as_ref().and_then(|card| card.last_seen).map(Time::from),
         tags: card.map(|card| card.tags).unwrap_or_default(),
@@ -84,14 +91,10 @@ fn peer_view(node: &Node, id: NodeId, record: Option<NodeRecord>) -> PeerView {
 
 /// Whether a peer is up: an open tunnel says yes, the rendezvous yes or no.
 fn online(told: bool, card: Option<&Card>, path: PathKind) -> Option<bool> {
-    if path == PathKind::Direct {
-        return Some(true);
+    match path {
+        PathKind::Direct | PathKind::Relayed => Some(true),
+        PathKind::Offline => told.then(|| card.is_some_and(|card| card.boot.is_some())),
     }
-    told.then(|| card.is_some_and(|card| card.boot.is_some()))
-}
-
-fn path(node: &Node, id: NodeId) -> PathKind {
-    if node.overlay().current(&id).is_some() { PathKind::Direct } else { PathKind::Offline }
 }
 
 /// Everything that may be known of one peer.
@@ -172,16 +175,25 @@ async fn ping_once(node: &Node, peer: &PeerRef, id: NodeId) -> Result<PingView, 
     for _ in 0..2 {
         let session =
             node.overlay().session(id).await.map_err(|error| Failure::dial(peer, &error))?;
+        let before = node.network().path(&id);
         let started = Instant::now();
         if echo(&session).await.is_ok() {
-            return Ok(PingView {
-                rtt_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-                path: PathKind::Direct,
-                endpoint: Some(session.connection().remote_addr().to_string()),
-            });
+            let rtt_us = micros(started.elapsed());
+            let PeerPath { kind, endpoint, transport, .. } =
+                taken(before, node.network().path(&id));
+            return Ok(PingView { rtt_us, path: kind, endpoint, transport });
         }
     }
     Err(silent(peer))
+}
+
+/// The path of an answer. Where it changed meanwhile, the relayed one: nobody
+/// is told that a direct path works which may only just have been found.
+fn taken(before: PeerPath, after: PeerPath) -> PeerPath {
+    match (before.kind, after.kind) {
+        (PathKind::Relayed, _) | (PathKind::Direct, PathKind::Offline) => before,
+        (PathKind::Direct | PathKind::Offline, _) => after,
+    }
 }
 
 async fn echo(session: &Session) -> Result<(), FramedError> {

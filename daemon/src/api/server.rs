@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
 use super::listener::OwnUser;
-use super::{identity, openapi, peers, status, submitted, tasks, trust, worker};
+use super::{identity, metrics, network, openapi, peers, status, submitted, tasks, trust, worker};
 use crate::node::Node;
 
 /// The local API, bound and ready.
@@ -44,6 +44,8 @@ fn router(node: Arc<Node>) -> Router {
     Router::new()
         .route(routes::WHOAMI, get(identity::whoami))
         .route(routes::STATUS, get(status::status))
+        .route(routes::NETCHECK, get(network::netcheck))
+        .route(routes::METRICS, get(metrics::metrics))
         .route(routes::PEERS, get(peers::peers))
         .route(routes::RESOLVE, get(peers::resolve))
         .route(routes::PING, get(peers::ping))

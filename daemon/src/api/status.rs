@@ -7,11 +7,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use pilot_local_api::status::{
-    DaemonStatus, DiskStatus, PeerCounts, QueueCounts, RendezvousStatus, StatusView,
+    DaemonStatus, DiskStatus, NetworkStatus, PeerCounts, QueueCounts, RendezvousStatus,
+    SocketCounts, StatusView,
 };
 use pilot_trust::TrustState;
 
+use super::network::beacon_view;
 use crate::node::Node;
+use crate::services::network::{line_transport, nat};
 
 /// How this node is doing.
 #[utoipa::path(get, path = "/v1/status", tag = "node",
@@ -19,10 +22,6 @@ use crate::node::Node;
 pub(crate) async fn status(State(node): State<Arc<Node>>) -> Json<StatusView> {
     let rendezvous = rendezvous(&node);
     let disk = disk(&node);
-    let endpoints = match node.settings().endpoint {
-        Some(endpoint) => vec![endpoint],
-        None => pilot_transport::local_candidates(node.overlay().local_addr()),
-    };
     Json(StatusView {
         daemon: DaemonStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -31,10 +30,12 @@ pub(crate) async fn status(State(node): State<Arc<Node>>) -> Json<StatusView> {
             home: node.home().display().to_string(),
             listen: node.overlay().local_addr().to_string(),
         },
-        endpoints: endpoints.iter().map(ToString::to_string).collect(),
+        endpoints: node.network().candidates().iter().map(ToString::to_string).collect(),
         public: node.settings().public,
+        network: network(&node),
         peers: peers(&node),
         queues: queues(&node),
+        socket: socket(&node),
         warnings: warnings(&node, &rendezvous, &disk),
         rendezvous,
         disk,
@@ -47,12 +48,13 @@ fn rendezvous(node: &Node) -> RendezvousStatus {
     RendezvousStatus {
         address: registry.map(|registry| registry.addr().at.to_string()),
         connected: status.connected,
+        transport: status.way.filter(|_| status.connected).map(line_transport),
         since: status.since.map(Into::into),
         last_error: status.last_error,
     }
 }
 
-fn peers(node: &Node) -> PeerCounts {
+pub(super) fn peers(node: &Node) -> PeerCounts {
     let mut counts = PeerCounts::default();
     let mut trusted = Vec::new();
     node.trust().look(|trust, now| {
@@ -69,10 +71,28 @@ fn peers(node: &Node) -> PeerCounts {
     counts.trusted = count(trusted.len());
     let connected = trusted.iter().filter(|id| node.overlay().current(id).is_some());
     counts.connected = count(connected.count());
+    let paths = node.network().count(&trusted);
+    (counts.direct, counts.relayed, counts.offline) = (paths.direct, paths.relayed, paths.offline);
     counts
 }
 
-fn queues(node: &Node) -> QueueCounts {
+fn network(node: &Node) -> NetworkStatus {
+    let report = node.network().report();
+    let (_, _, nat) = nat(&report);
+    NetworkStatus { nat, beacons: report.beacons.iter().map(beacon_view).collect() }
+}
+
+fn socket(node: &Node) -> SocketCounts {
+    let (_, stats) = node.overlay().reach().counters();
+    SocketCounts {
+        sent: stats.sent,
+        received: stats.quic.saturating_add(stats.aside),
+        dropped: stats.dropped,
+        garbage: stats.garbage,
+    }
+}
+
+pub(super) fn queues(node: &Node) -> QueueCounts {
     let counts = node.tasks().counts();
     QueueCounts {
         submitted_live: counts.submitted_live,
@@ -83,7 +103,7 @@ fn queues(node: &Node) -> QueueCounts {
     }
 }
 
-fn disk(node: &Node) -> DiskStatus {
+pub(super) fn disk(node: &Node) -> DiskStatus {
     let database = node.database();
     let wal = database.with_extension("db-wal");
     let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());

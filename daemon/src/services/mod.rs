@@ -4,6 +4,7 @@
 mod directory;
 mod ledger;
 pub(crate) mod port_mapping;
+pub(crate) mod network;
 pub(crate) mod tasks;
 mod trust;
 

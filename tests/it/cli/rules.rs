@@ -105,7 +105,7 @@ fn a_peer_is_named_by_address_by_name_or_by_key() {
         let pinged = manager.json(&["ping", peer, "-c", "1"]).unwrap();
 
         assert_eq!(found["address"], team.address("backend"));
-        assert_eq!(pinged["path"], "direct");
+        assert!(pinged["rtt_us"].is_number(), "{pinged}");
     }
 }
 

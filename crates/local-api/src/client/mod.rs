@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::errors::{ApiError, ErrorCode};
 use crate::identity::WhoAmI;
+use crate::network::NetcheckView;
 use crate::peers::{PeerView, PeersQuery, PingView, ResolveView};
 use crate::routes::{self, with_query};
 use crate::status::StatusView;
@@ -122,6 +123,18 @@ impl Client {
     /// `GET status`.
     pub async fn status(&self) -> Result<StatusView, CallError> {
         self.get(routes::STATUS).await
+    }
+
+    /// `GET netcheck`, which takes `wait` at most.
+    pub async fn netcheck(&self, wait: Duration) -> Result<NetcheckView, CallError> {
+        let path = with_query(routes::NETCHECK, &[("wait_ms", millis(wait))]);
+        self.call(Method::GET, &path, None::<&()>, wait).await
+    }
+
+    /// `GET metrics`: text.
+    pub async fn metrics(&self) -> Result<String, CallError> {
+        let body = self.answer(Method::GET, routes::METRICS, None::<&()>, Duration::ZERO).await?;
+        Ok(String::from_utf8_lossy(&body.unwrap_or_default()).into_owned())
     }
 
     /// `GET peers`.

@@ -365,8 +365,9 @@ impl Beacons {
         !self.all.is_empty() && self.all.iter().all(Beacon::udp_is_silent)
     }
 
-    /// How many this node is bound at, and of how many it is known why not.
-    pub(super) fn tally(&self) -> (usize, usize) {
+    /// How many there are, at how many this node is bound, and of how many it
+    /// is known why not.
+    pub(super) fn tally(&self) -> (usize, usize, usize) {
         let is_bound = |beacon: &&Beacon| beacon.bound().is_some();
         let has_failed = |beacon: &&Beacon| {
             let mut bindings = beacon.bindings.iter();
@@ -374,7 +375,8 @@ impl Beacons {
                 && (beacon.problem.is_some()
                     || bindings.any(|(_, binding)| binding.refusal().is_some()))
         };
-        (self.all.iter().filter(is_bound).count(), self.all.iter().filter(has_failed).count())
+        let bound = self.all.iter().filter(is_bound).count();
+        (self.all.len(), bound, self.all.iter().filter(has_failed).count())
     }
 
     pub(super) fn report(&self) -> Vec<BeaconReport> {

@@ -56,9 +56,11 @@ pub struct Progress {
     pub is_done: bool,
     /// Whether it holds a ticket, which comes with the list of beacons.
     pub has_ticket: bool,
-    /// Beacons at which it is bound.
+    /// Beacons that it knows of.
+    pub beacons: usize,
+    /// Those at which it is bound.
     pub bound: usize,
-    /// Beacons of which it is known why it is not.
+    /// Those of which it is known why it is not.
     pub failed: usize,
 }
 
@@ -348,9 +350,9 @@ impl State {
     }
 
     fn tell_progress(&self) {
-        let (bound, failed) = self.beacons.tally();
+        let (beacons, bound, failed) = self.beacons.tally();
         let (is_done, has_ticket) = (self.is_discovered(), self.ticket.is_some());
-        let progress = Progress { is_done, has_ticket, bound, failed };
+        let progress = Progress { is_done, has_ticket, beacons, bound, failed };
         self.progress.send_if_modified(|before| std::mem::replace(before, progress) != progress);
     }
 

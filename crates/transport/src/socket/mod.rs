@@ -429,7 +429,10 @@ impl Socket {
         match self.gathered(&io, &out) {
             // QUIC waits for the main socket alone.
             Err(_) if !Arc::ptr_eq(&io, &self.main) => Ok(()),
-            sent => sent.inspect(|()| count(counter, datagrams)),
+            sent => sent.inspect(|()| {
+                count(counter, datagrams);
+                count(&self.counters.sent, datagrams);
+            }),
         }
     }
 
@@ -508,6 +511,7 @@ impl AsyncUdpSocket for Socket {
                 if route.count_sent(segments) {
                     self.routes.stirred.notify_one();
                 }
+                return Ok(());
             }
             Destination::Carrier(id) => {
                 if let Some(carrier) = self.carrier(id) {
