@@ -92,7 +92,7 @@ impl Paths {
             self.campaign.rest();
         }
         if self.choice.direct().is_some() {
-            self.birthday.stop();
+            self.birthday.handle_met(now);
         }
         self.needed = needed;
     }
