@@ -7,6 +7,9 @@ use pilot_paths::{Reason, Via};
 use crate::homes::{HOME_A, HOME_B, Homes};
 use crate::nat::{Kind, NatRules, PortRule, at, punchable};
 
+/// The longest pause of traffic when a better path takes over.
+const PAUSE: Duration = Duration::from_millis(60);
+
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -32,11 +35,10 @@ fn every_pair_is_relayed_at_once_and_direct_within_two_seconds_where_it_can_be()
                     assert!(heard < Duration::from_millis(60), "{name}: heard after {heard:?}");
                     if punchable(a, b) {
                         assert!(homes.both_direct(), "{name}: {}", homes.story());
-                    } else {
-                        homes.world.run_for(seconds(3));
-                        let gap = homes.longest_gap(start + seconds(1), homes.world.now);
-                        assert!(gap < Duration::from_millis(60), "{name}: {gap:?}");
                     }
+                    homes.world.run_for(seconds(3));
+                    let gap = homes.longest_gap(start + seconds(1), homes.world.now);
+                    assert!(gap < PAUSE, "{name}: {gap:?} {}", homes.story());
                 }
             }
         }
@@ -52,6 +54,7 @@ fn symmetric_meets_port_restricted_by_birthday_probing_within_ten_seconds() {
             let mut met = 0;
             for seed in 0..20 {
                 let mut homes = Homes::of(seed, a, b, ports);
+                let start = homes.world.now;
                 homes.talk();
                 let (one, other) = (homes.a, homes.b);
                 let took =
@@ -59,6 +62,8 @@ fn symmetric_meets_port_restricted_by_birthday_probing_within_ten_seconds() {
                 met += usize::from(took.is_some());
                 if took.is_some() {
                     homes.world.run_for(seconds(3));
+                    let gap = homes.longest_gap(start + seconds(1), homes.world.now);
+                    assert!(gap < PAUSE, "seed {seed}: {gap:?} {}", homes.story());
                     let name = format!("{a:?}, seed {seed}: {}", homes.story());
                     assert!(homes.both_direct(), "{name}");
                     assert_eq!(
@@ -77,6 +82,29 @@ fn symmetric_meets_port_restricted_by_birthday_probing_within_ten_seconds() {
             }
             assert!(met >= 18, "{a:?} and {b:?}, {ports:?}: {met} of 20");
         }
+    }
+}
+
+#[test]
+fn a_path_found_by_birthday_probing_lasts_in_silence() {
+    for seed in 0..10 {
+        let mut homes = Homes::of(seed, Kind::Symmetric, Kind::PortRestricted, PortRule::Random);
+        homes.talk();
+        let (one, other) = (homes.a, homes.b);
+        let took = homes.world.run_until(seconds(60), |world| world.both_direct(one, other));
+        assert!(took.is_some(), "seed {seed}: {}", homes.story());
+        homes.world.run_for(seconds(3));
+        homes.world.traffic(homes.a, homes.b, false);
+        let decided = |homes: &Homes| {
+            [(homes.a, homes.b), (homes.b, homes.a)]
+                .map(|(node, peer)| homes.world.peer(node, peer).uses.len())
+        };
+        let before = decided(&homes);
+
+        homes.world.run_for(seconds(600));
+
+        assert_eq!(decided(&homes), before, "seed {seed}: {}", homes.story());
+        assert!(homes.world.nodes[homes.a.0].sockets.count() <= 3);
     }
 }
 

@@ -25,7 +25,8 @@ pub const MAX_BIRTHDAY_SOCKETS: u16 = 256;
 /// 2.6 s, well before a NAT forgets it.
 const PING_EVERY: Duration = Duration::from_millis(10);
 
-/// How long the sockets are kept after the other side has ended.
+/// How long the sockets are kept after the other side has ended, or a path was
+/// found.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Late wake-ups are made up for by so many pings at once.
@@ -46,6 +47,12 @@ pub(crate) struct Birthday {
 enum State {
     #[default]
     Idle,
+    /// A path was found. The peer may have found another one a moment before:
+    /// its socket must still be there when the peer's first packets come.
+    Met {
+        sockets: Vec<LocalId>,
+        until: Instant,
+    },
     Opening {
         request: OpenRequest,
         target: SocketAddr,
@@ -65,8 +72,9 @@ enum State {
 }
 
 impl Birthday {
+    /// Whether nothing is being looked for.
     pub(crate) const fn is_idle(&self) -> bool {
-        matches!(self.state, State::Idle)
+        matches!(self.state, State::Idle | State::Met { .. })
     }
 
     /// Begins as the one with many sockets: they are to be opened.
@@ -106,12 +114,21 @@ impl Birthday {
     }
 
     pub(crate) fn handle_socket_lost(&mut self, lost: LocalId) {
-        if let State::Many { sockets, .. } = &mut self.state {
+        if let State::Many { sockets, .. } | State::Met { sockets, .. } = &mut self.state {
             sockets.retain(|local| *local != lost);
         }
     }
 
-    /// A path was found, or none is wanted.
+    /// A path was found.
+    pub(crate) fn handle_met(&mut self, now: Instant) {
+        self.state = match core::mem::take(&mut self.state) {
+            State::Many { sockets, .. } => State::Met { sockets, until: now + LINGER },
+            met @ State::Met { .. } => met,
+            State::Idle | State::Opening { .. } | State::Scan { .. } => State::Idle,
+        };
+    }
+
+    /// No path is wanted.
     pub(crate) fn stop(&mut self) {
         self.state = State::Idle;
     }
@@ -122,7 +139,7 @@ impl Birthday {
             self.stop();
         }
         match &mut self.state {
-            State::Idle | State::Opening { .. } => None,
+            State::Idle | State::Opening { .. } | State::Met { .. } => None,
             State::Many { sockets, turn, target, pace } => {
                 if !pace.take(now) {
                     return None;
@@ -140,7 +157,7 @@ impl Birthday {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Idle => None,
-            State::Opening { until, .. } => Some(*until),
+            State::Opening { until, .. } | State::Met { until, .. } => Some(*until),
             State::Many { pace, .. } | State::Scan { pace, .. } => Some(pace.next.min(pace.until)),
         }
     }
@@ -148,7 +165,7 @@ impl Birthday {
     /// Whether a path with these ends was found by it.
     pub(crate) fn found(&self, local: LocalId, remote: SocketAddr) -> bool {
         match &self.state {
-            State::Idle | State::Opening { .. } => false,
+            State::Idle | State::Opening { .. } | State::Met { .. } => false,
             State::Many { sockets, target, .. } => remote == *target || sockets.contains(&local),
             State::Scan { ip, .. } => remote.ip() == *ip,
         }
@@ -157,7 +174,7 @@ impl Birthday {
     /// The sockets in use.
     pub(crate) fn locals(&self) -> &[LocalId] {
         match &self.state {
-            State::Many { sockets, .. } => sockets,
+            State::Many { sockets, .. } | State::Met { sockets, .. } => sockets,
             State::Idle | State::Opening { .. } | State::Scan { .. } => &[],
         }
     }
@@ -165,7 +182,7 @@ impl Birthday {
     const fn until(&self) -> Option<Instant> {
         match &self.state {
             State::Idle => None,
-            State::Opening { until, .. } => Some(*until),
+            State::Opening { until, .. } | State::Met { until, .. } => Some(*until),
             State::Many { pace, .. } | State::Scan { pace, .. } => Some(pace.until),
         }
     }

@@ -397,7 +397,3 @@ const fn fresh_request(number: u32) -> OpenRequest {
 fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
     first.saturating_mul(1 << times.min(16)).min(longest)
 }
-
-#[cfg(test)]
-#[path = "tests/campaign.rs"]
-mod tests;

@@ -31,7 +31,7 @@ const MAX_ASKED: usize = 8;
 /// How long to wait before all is asked again after nobody answered at all, at
 /// first and at most: the network may only have been slow to come up.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
-const ASK_AGAIN_MAX: Duration = Duration::from_secs(600);
+const ASK_AGAIN_MAX: Duration = Duration::from_secs(120);
 
 /// How long the auxiliary socket may take.
 const OPEN_WITHIN: Duration = Duration::from_secs(2);

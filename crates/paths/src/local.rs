@@ -19,7 +19,8 @@ pub struct Local {
     /// How the NAT behaves ([`Discovery`](crate::Discovery) finds out).
     pub nat: Nat,
     /// For how long a silent path may be left before its mapping is in danger
-    /// ([`Lifetime`](crate::Lifetime) measures it).
+    /// ([`Lifetime`](crate::Lifetime) measures it). Taken as 2 s if it is less,
+    /// and as 25 s if it is more.
     pub keepalive: Duration,
     /// The beacons; at most [`MAX_CALL_BEACONS`](pilot_proto::probe::MAX_CALL_BEACONS)
     /// are looked at.

@@ -40,7 +40,8 @@ const SUSPECT_AFTER: Duration = Duration::from_millis(500);
 /// Pongs before its round trip is compared with that of another path.
 const SETTLED_SAMPLES: u32 = 3;
 
-/// What was proven longer ago than this is no alternative.
+/// What was proven longer ago than this is no alternative, unless the peer pings
+/// by it: then it is the one that the peer uses, and its socket has to stay.
 const FRESH_PROOF: Duration = Duration::from_secs(30);
 
 /// Pings without a pong after which a dead path that had answered again counts
@@ -89,6 +90,8 @@ pub(crate) struct Pair {
     samples: u32,
     last_pong: Instant,
     last_ping: Instant,
+    /// The peer's last ping.
+    last_heard: Instant,
     hurried: Option<Instant>,
     deaths: u8,
 }
@@ -121,6 +124,7 @@ impl Pair {
             samples: 1,
             last_pong: now,
             last_ping: now,
+            last_heard: now,
             hurried: None,
             deaths: 0,
         }
@@ -210,6 +214,11 @@ impl Pair {
         self.origin
     }
 
+    /// The peer pings by it.
+    pub(crate) fn note_heard(&mut self, now: Instant) {
+        self.last_heard = now;
+    }
+
     /// There is a reason to look at it now; not more often than unanswered
     /// pings are repeated.
     pub(crate) fn hurry(&mut self, now: Instant) {
@@ -259,7 +268,9 @@ impl Pair {
             State::Dead { since, .. } if duty.active => Some(since + DEAD_UNTIL),
             State::Dead { since, .. } => Some(since + DEAD_UNTIL_IDLE),
             State::Proven { .. } | State::Doubted { .. } if duty.chosen => None,
-            State::Proven { .. } | State::Doubted { .. } => Some(self.last_pong + FRESH_PROOF),
+            State::Proven { .. } | State::Doubted { .. } => {
+                Some(self.last_pong.max(self.last_heard) + FRESH_PROOF)
+            }
         }
     }
 
@@ -497,6 +508,22 @@ mod tests {
         let seen = run(&mut pair(now), idle, now, 100_000, |_| true);
 
         assert_eq!(seen, [(30_000, Due::Forget)]);
+    }
+
+    #[test]
+    fn what_the_peer_uses_is_kept_as_long_as_it_does() {
+        let now = crate::clock::start();
+        let idle = Duty { active: false, ..STANDBY };
+        let mut pair = pair(now);
+
+        for round in 1..10 {
+            let at = now + Duration::from_secs(25) * round;
+            assert_eq!(pair.poll(idle, at), Due::Nothing);
+            pair.note_heard(at);
+        }
+
+        let last = now + Duration::from_secs(225);
+        assert_eq!(pair.poll(idle, last + FRESH_PROOF), Due::Forget);
     }
 
     #[test]

@@ -91,6 +91,13 @@ impl Pairs {
         self.find(key).is_some_and(Pair::is_usable)
     }
 
+    /// The peer pings by it.
+    pub(crate) fn note_heard(&mut self, key: PairKey, now: Instant) {
+        if let Some(pair) = self.0.get_mut(&key) {
+            pair.note_heard(now);
+        }
+    }
+
     pub(crate) fn hurry(&mut self, key: PairKey, now: Instant) {
         if let Some(pair) = self.0.get_mut(&key) {
             pair.hurry(now);

@@ -11,17 +11,19 @@
 //! |---|---|
 //! | pings by calls and to new sources | 64 at once, then 50/s |
 //! | pings in birthday probing | 100/s, for 10 s in a row |
-//! | pings to proven paths | 4/s each, [`MAX_PAIRS`](crate::pairs) of them |
+//! | pings to proven paths | 4/s each, eight of them |
 //! | pongs | 20 at once and 10/s for each source, 200 and 100/s in all |
 //! | calls and answers | 12 for each campaign and beacon; 8 at once, then 2.5/s |
 //!
 //! A pair of nodes without traffic sends, each of the two, a ping and a pong
 //! for each keepalive when it is direct, and nothing when nobody wants a
-//! session. Relayed, and with nothing getting through, each sends at most 60
-//! packets a minute once it has tried for a few minutes.
+//! session. Relayed, with nothing getting through, each sends three rounds to at
+//! most 24 candidates and a few calls every two minutes, once it has tried for a
+//! few minutes: with the usual handful of candidates less than 30 packets a minute.
 
 mod probes;
 mod punching;
+mod settling;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -29,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use pilot_proto::probe::{Nat, Probe};
 
+use self::settling::AWAKE_FOR;
 use crate::answerer::Answerer;
 use crate::birthday::Birthday;
 use crate::bucket::Bucket;
@@ -39,26 +42,13 @@ use crate::chosen::{Chosen, Reason};
 use crate::local::{Local, Opened, Traffic};
 use crate::output::Output;
 use crate::own::{Own, canonical};
-use crate::pair::Due;
-use crate::pairs::{Pairs, Usage};
+use crate::pairs::Pairs;
 use crate::pings::Pings;
 use crate::relays::Relays;
 use crate::sources::Sources;
 use crate::targets::Targets;
 use crate::via::{BeaconId, LocalId, Via};
 use crate::volleys::Volleys;
-
-/// How long a direct path to a peer that shows itself is kept, though nobody here
-/// wants it: longer than the longest keepalive, with which it would come again.
-const AWAKE_FOR: Duration = Duration::from_secs(30);
-
-/// How long after the last packet there still is traffic.
-const ACTIVE_FOR: Duration = Duration::from_secs(2);
-
-/// The keepalive until the shell has told one, and what it may be.
-const KEEPALIVE: Duration = Duration::from_secs(15);
-const KEEPALIVE_MIN: Duration = Duration::from_secs(2);
-const KEEPALIVE_MAX: Duration = Duration::from_secs(25);
 
 /// Probes that wait for the shell; beyond it they are dropped, as a full socket
 /// would. Several times what one input causes.
@@ -312,107 +302,6 @@ impl Paths {
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.choice.reason()
-    }
-
-    /// Lets every part do what is due, in an order in which none works with
-    /// what another one has left behind.
-    fn settle(&mut self, now: Instant) {
-        self.settled = self.settled.max(now);
-        if !self.is_awake(now) {
-            self.fall_asleep();
-        }
-        self.watch_pairs(now);
-        self.choose(now);
-        self.look_around(now);
-        self.punch(now);
-        self.close_unused();
-    }
-
-    fn is_awake(&self, now: Instant) -> bool {
-        self.wanted || self.peer_heard.is_some_and(|heard| now < heard + AWAKE_FOR)
-    }
-
-    fn fall_asleep(&mut self) {
-        self.peer_heard = None;
-        self.pairs.forget_all();
-        self.volleys.stop();
-        self.birthday.stop();
-        self.choice.blame(Reason::RelayFirst);
-    }
-
-    fn on_network_changed(&mut self, now: Instant) {
-        self.pairs.forget_all();
-        self.pings.forget();
-        self.volleys.stop();
-        self.birthday.stop();
-        self.targets.forget_seen();
-        self.relays.forget_absences();
-        self.choice.blame(Reason::NetworkChanged);
-        self.campaign.restart(now);
-    }
-
-    fn watch_pairs(&mut self, now: Instant) {
-        let usage = self.usage(now);
-        while let Some((key, due)) = self.pairs.poll(usage, now) {
-            match due {
-                Due::Ping => self.ping(key, now),
-                Due::Died | Due::Forget | Due::Nothing => {}
-            }
-        }
-        let suspect = |key| self.pairs.find(key)?.suspect_since(now);
-        if let Some(key) = usage.chosen.filter(|key| suspect(*key).is_some()) {
-            self.pairs.hurry_others(key, now);
-        }
-    }
-
-    fn choose(&mut self, now: Instant) {
-        let relay = self.relays.decide();
-        if self.choice.decide(&self.pairs, relay, self.relays.why_none(), now) {
-            self.outbox.push_back(Output::Use(self.chosen()));
-        }
-    }
-
-    /// Whether a direct path is to be looked for.
-    fn look_around(&mut self, now: Instant) {
-        // A peer that wants something leads by itself: it is answered.
-        let needed = self.wanted && self.choice.direct().is_none();
-        if needed && !self.needed {
-            self.campaign.handle_news(now);
-        }
-        if !needed {
-            self.campaign.rest();
-        }
-        if self.choice.direct().is_some() {
-            self.birthday.stop();
-        }
-        self.needed = needed;
-    }
-
-    fn close_unused(&mut self) {
-        if self.held.is_empty() {
-            return;
-        }
-        let used: BTreeSet<LocalId> = self
-            .pairs
-            .locals()
-            .chain(self.volleys.locals())
-            .chain(self.birthday.locals().iter().copied())
-            .chain(self.campaign.fresh())
-            .collect();
-        let unused: Vec<LocalId> = self.held.difference(&used).copied().collect();
-        if !unused.is_empty() {
-            self.held.retain(|local| used.contains(local));
-            self.outbox.push_back(Output::CloseSockets(unused));
-        }
-    }
-
-    fn usage(&self, now: Instant) -> Usage {
-        let keepalive = self.local.as_ref().map_or(KEEPALIVE, |local| local.keepalive);
-        Usage {
-            chosen: self.choice.direct(),
-            active: self.traffic.is_some_and(|at| now < at + ACTIVE_FOR),
-            keepalive: self.wanted.then_some(keepalive.clamp(KEEPALIVE_MIN, KEEPALIVE_MAX)),
-        }
     }
 
     fn ping(&mut self, (local, remote): (LocalId, SocketAddr), now: Instant) {

@@ -36,6 +36,7 @@ impl Paths {
         self.send(via, Probe::Pong { tx, observed: remote });
         self.targets.add_seen(remote);
         let key = (local, remote);
+        self.pairs.note_heard(key, now);
         if self.pairs.is_usable(key) || !self.sources.may_check(local, remote, now) {
             return;
         }
