@@ -240,6 +240,14 @@ fn guests(flags: &Flags, file: &ConfigFile) -> Guests {
     }
 }
 
+/// With one address STUN still tells a NAT that gives each destination another
+/// port, by a second port of the beacon's: the next one, or any beside a beacon
+/// that is not where nodes look for it.
+fn second_port(beacon: SocketAddr) -> SocketAddr {
+    let port = if beacon.port() == DEFAULT_BEACON_PORT { DEFAULT_BEACON_PORT + 1 } else { 0 };
+    SocketAddr::new(beacon.ip(), port)
+}
+
 fn beacon(
     flags: &Flags,
     file: &ConfigFile,
@@ -250,9 +258,10 @@ fn beacon(
     let alternate = flags.beacon_alternate.or(file.beacon_alternate);
     let rate =
         |flag: Option<u64>, file: Option<u64>, default| flag.or(file).map_or(default, ByteRate);
+    let listen = flags.beacon_listen.or(file.beacon_listen).unwrap_or(default.listen);
     let beacon = BeaconSettings {
-        listen: flags.beacon_listen.or(file.beacon_listen).unwrap_or(default.listen),
-        alternate: alternate.unwrap_or_default().addr(),
+        listen,
+        alternate: alternate.map_or_else(|| Some(second_port(listen)), Alternate::addr),
         services: services.map_or(default.services, ServiceList::services),
         admission: default.admission,
         max_clients: flags

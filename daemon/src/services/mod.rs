@@ -3,8 +3,8 @@
 
 mod directory;
 mod ledger;
-pub(crate) mod port_mapping;
 pub(crate) mod network;
+pub(crate) mod port_mapping;
 pub(crate) mod tasks;
 mod trust;
 

@@ -48,7 +48,8 @@ pub struct Flags {
     #[arg(long, env = "PILOT_RENDEZVOUS_BEACON_LISTEN", value_name = "IP:PORT")]
     pub beacon_listen: Option<SocketAddr>,
     /// A second address, or the same with another port, from which STUN is
-    /// answered, too, or none [default: none]
+    /// answered, too, or none [default: the beacon's address, port 9002 beside
+    /// 9001, any beside another]
     #[arg(long, env = "PILOT_RENDEZVOUS_BEACON_ALTERNATE", value_name = "IP:PORT")]
     pub beacon_alternate: Option<Alternate>,
     /// What the beacon does, or none for no beacon [default: stun,punch,relay]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use pilot_identity::{NodeId, NodeKey, SignedTicket};
-use pilot_paths::{Beacon as Seen, BeaconId};
+use pilot_paths::{Beacon as Seen, BeaconId, StunServer};
 use pilot_proto::beacon::{BindRefusal, RelayId, Services};
 use pilot_proto::registry::MAX_BEACONS;
 
@@ -111,6 +111,27 @@ impl Beacon {
     fn bound(&self) -> Option<(Place, &Bound)> {
         let place = self.chosen?;
         self.binding(place)?.bound().map(|bound| (place, bound))
+    }
+
+    fn stun_servers(&self) -> Vec<StunServer> {
+        match self.bound() {
+            Some((Place::Udp(address), bound)) if bound.services.contains(Services::STUN) => {
+                // Where it gives no address, it means the one it was found at.
+                let at = |other: &SocketAddr| match other.ip().is_unspecified() {
+                    true => SocketAddr::new(address.ip(), other.port()),
+                    false => *other,
+                };
+                vec![StunServer { address, others: bound.stun.iter().map(at).collect() }]
+            }
+            Some((Place::Udp(_), _)) => Vec::new(),
+            Some((Place::Carrier(_), _)) | None => {
+                let udp = self.bindings.iter().filter_map(|(place, _)| match place {
+                    Place::Udp(address) => Some(*address),
+                    Place::Carrier(_) => None,
+                });
+                udp.map(|address| StunServer { address, others: Vec::new() }).collect()
+            }
+        }
     }
 
     fn udp_is_silent(&self) -> bool {
@@ -266,6 +287,16 @@ impl Beacons {
             .find(|(_, beacon)| beacon.bindings.iter().any(|(at, _)| *at == place))
     }
 
+    /// What went through this beacon's relay was not answered: asks whether it
+    /// is still there.
+    pub(super) fn doubt(&mut self, place: Place, now: Instant) {
+        if let Some((_, beacon)) = self.at_place(place)
+            && let Some((_, binding)) = beacon.bindings.iter_mut().find(|(at, _)| *at == place)
+        {
+            binding.doubt(now);
+        }
+    }
+
     /// Lets all bindings act, sends what they say, and chooses the places; true
     /// if one of these is another now.
     pub(super) fn drive(
@@ -349,15 +380,19 @@ impl Beacons {
         self.all.iter().enumerate().filter_map(seen).collect()
     }
 
-    /// Where beacons see the main socket, and their STUN addresses.
-    pub(super) fn observed(&self) -> Vec<(SocketAddr, SocketAddr, Vec<SocketAddr>)> {
+    /// Where beacons see the main socket.
+    pub(super) fn observed(&self) -> Vec<SocketAddr> {
         let observed = |beacon: &Beacon| match beacon.bound()? {
-            (Place::Udp(at), bound) if bound.services.contains(Services::STUN) => {
-                Some((at, bound.observed, bound.stun.clone()))
-            }
-            (Place::Udp(_) | Place::Carrier(_), _) => None,
+            (Place::Udp(_), bound) => Some(bound.observed),
+            (Place::Carrier(_), _) => None,
         };
         self.all.iter().filter_map(observed).collect()
+    }
+
+    /// Whom to ask by STUN: those that this node is bound at, and those that
+    /// do not answer as beacons, which may be STUN servers and no more.
+    pub(super) fn stun_servers(&self) -> Vec<StunServer> {
+        self.all.iter().flat_map(Beacon::stun_servers).collect()
     }
 
     /// Whether there are beacons, and none of them answers over UDP.

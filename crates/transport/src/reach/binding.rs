@@ -20,7 +20,7 @@ use pilot_proto::beacon::{
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
 
 /// How long the answer to a sign of life may take, before it is asked again.
-const ALIVE_PATIENCE: Duration = Duration::from_millis(500);
+const ALIVE_PATIENCE: Duration = Duration::from_millis(400);
 
 /// Signs of life without an answer after which the binding counts as lost.
 const MAX_UNANSWERED: u32 = 3;
@@ -83,7 +83,8 @@ pub(crate) struct Binding {
     pair: Option<(NodeId, PairKey)>,
     me: NodeId,
     state: State,
-    /// Kept while the node binds anew, until that fails.
+    /// Kept while the node binds anew because the beacon or its own address is
+    /// another one, until that fails; not once the beacon is silent.
     bound: Option<Bound>,
     due: Instant,
     seq: u64,
@@ -129,6 +130,14 @@ impl Binding {
         }
     }
 
+    /// Something is wrong with what goes through this beacon: asks at once
+    /// whether it is there.
+    pub(crate) fn doubt(&mut self, now: Instant) {
+        if matches!(self.state, State::Steady { asked: None, .. }) {
+            self.due = now;
+        }
+    }
+
     /// There is a new ticket, or the network changed: begins anew. What is
     /// bound stays in use until an answer says otherwise.
     pub(crate) fn restart(&mut self, now: Instant) {
@@ -167,6 +176,7 @@ impl Binding {
                 self.say_bind(tries, cookie, means, now);
             }
             State::Steady { asked: Some(asked), .. } if asked.tries >= MAX_UNANSWERED => {
+                self.bound = None;
                 self.say_hello(0, now);
             }
             State::Steady { asked, .. } => {

@@ -9,7 +9,7 @@ use pilot_paths::{Chosen, Local, Paths, Reason, Traffic};
 use pilot_proto::envelope::PROBE_CONTEXT;
 use tokio::sync::watch;
 
-use crate::socket::{Route, Routes};
+use crate::socket::{Place, Route, Routes, Way};
 
 /// Peers at once; a further one is not admitted. Trust is given one by one, so
 /// this is far beyond what an operator does.
@@ -164,9 +164,10 @@ impl Peers {
         }
     }
 
-    /// Looks at what QUIC did on the path, if it is time.
-    pub(super) fn look(&mut self, id: &NodeId, now: Instant) {
-        let Some(peer) = self.all.get_mut(id) else { return };
+    /// Looks at what QUIC did on the path, if it is time; gives the beacon by
+    /// which something went and nothing came.
+    pub(super) fn look(&mut self, id: &NodeId, now: Instant) -> Option<Place> {
+        let peer = self.all.get_mut(id)?;
         if let Some(at) = peer.look.take_if(|at| *at <= now)
             && peer.due != Some(at)
         {
@@ -176,7 +177,7 @@ impl Peers {
         let sent = counters.0.saturating_sub(peer.seen.0);
         let heard = counters.1.saturating_sub(peer.seen.1);
         if peer.look.is_some() {
-            return;
+            return None;
         }
         peer.seen = counters;
         if sent == 0 {
@@ -184,7 +185,7 @@ impl Peers {
                 peer.paths.handle_traffic(Traffic { sent: false, heard: true }, now);
             }
             peer.route.rest();
-            return;
+            return None;
         }
         if heard == 0 || sent > KEEPALIVE_PACKETS {
             peer.paths.handle_traffic(Traffic { sent: true, heard: heard > 0 }, now);
@@ -192,6 +193,10 @@ impl Peers {
         let next = now + LOOK;
         peer.look = Some(next);
         self.timers.insert((next, *id));
+        match peer.route.way() {
+            Some(Way::Relayed { place }) if heard == 0 => Some(place),
+            Some(Way::Relayed { .. } | Way::Direct { .. }) | None => None,
+        }
     }
 
     /// Begins to look at the peers that sent something after a rest.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use pilot_identity::{NONCE_BYTES, NodeId, NodeKey, SignedTicket};
 use pilot_paths::{
     BeaconId, Discovery, Finding, Lifetime, Local, LocalId, Opened, Output, Paths, Purpose,
-    StunOutput, StunServer, Via,
+    StunOutput, Via,
 };
 use pilot_proto::beacon::RelayId;
 use pilot_proto::envelope::{Envelope, seal_probe};
@@ -243,7 +243,9 @@ impl State {
         self.run_stun(now);
         self.hand_out_sockets(now);
         for peer in self.peers.due(now) {
-            self.peers.look(&peer, now);
+            if let Some(place) = self.peers.look(&peer, now) {
+                self.beacons.doubt(place, now);
+            }
             self.with_peer(&peer, now, |paths| paths.handle_timeout(now));
         }
     }
@@ -278,10 +280,7 @@ impl State {
     /// Makes all machines know what this side looks like now.
     pub(super) fn refresh(&mut self, now: Instant) {
         let observed = self.beacons.observed();
-        let servers: Vec<StunServer> = observed
-            .iter()
-            .map(|(at, _, others)| StunServer { address: *at, others: others.clone() })
-            .collect();
+        let servers = self.beacons.stun_servers();
         let ips: Vec<IpAddr> = self.own.iter().map(SocketAddr::ip).collect();
         self.discovery.handle_local(&servers, &ips, self.network, now);
         let server = servers.first().map(|server| server.address);
@@ -291,10 +290,7 @@ impl State {
         let finding = self.discovery.finding();
         let mapped: Vec<SocketAddr> = match self.fixed {
             Some(_) => Vec::new(),
-            None => {
-                let observed = observed.iter().map(|(_, observed, _)| *observed);
-                finding.mapped.iter().copied().chain(observed).collect()
-            }
+            None => finding.mapped.iter().copied().chain(observed).collect(),
         };
         let nat = if self.beacons.is_udp_blocked() { Nat::BLOCKED } else { finding.nat };
         let local = Local {
@@ -424,7 +420,7 @@ impl State {
     ) {
         let owner = Owner::Peer(*peer);
         let ids = self.sockets.open(&self.socket, owner, count);
-        let server = self.beacons.observed().first().map(|(at, _, _)| *at);
+        let server = self.beacons.stun_servers().first().map(|server| server.address);
         match (purpose, server) {
             (Purpose::Fresh, Some(server)) if !ids.is_empty() => {
                 for id in &ids {

@@ -135,18 +135,33 @@ fn a_silent_beacon_is_asked_ever_less_often() {
 }
 
 #[test]
-fn a_binding_that_answers_no_more_is_made_anew_and_kept_until_that_fails() {
+fn a_beacon_that_answers_no_more_is_left_within_two_seconds_of_the_doubt() {
     let mut desk = Desk::new(None);
     let seq = desk.bound();
 
-    assert_eq!(desk.pass(KEEPALIVE), [Said::Alive(seq + 1)]);
+    desk.binding.doubt(desk.now);
+    assert_eq!(desk.pass(Duration::ZERO), [Said::Alive(seq + 1)]);
+    desk.binding.doubt(desk.now);
+    assert_eq!(desk.pass(Duration::ZERO), [], "one doubt is enough");
     assert_eq!(desk.pass(ALIVE_PATIENCE), [Said::Alive(seq + 2)]);
     assert_eq!(desk.pass(ALIVE_PATIENCE), [Said::Alive(seq + 3)]);
-    assert_eq!(desk.pass(ALIVE_PATIENCE), [Said::Hello]);
     assert!(desk.binding.bound().is_some());
-    for _ in 0..3 {
+    assert_eq!(desk.pass(ALIVE_PATIENCE), [Said::Hello]);
+    assert!(desk.binding.bound().is_none());
+}
+
+#[test]
+fn a_beacon_that_challenges_and_then_falls_silent_is_left() {
+    let mut desk = Desk::new(None);
+    desk.bound();
+    desk.pass(MIN_LIFE);
+
+    assert_eq!(desk.hears(&UNKNOWN), [Said::Hello]);
+    for _ in 0..2 {
         assert_eq!(desk.pass(RETRY.1), [Said::Hello]);
+        assert!(desk.binding.bound().is_some());
     }
+    desk.pass(RETRY.1);
     assert!(desk.binding.bound().is_none());
 }
 
