@@ -213,12 +213,16 @@ impl Paths {
     }
 
     /// QUIC sent or received on the chosen path. While it does, the path is
-    /// pinged every second.
+    /// pinged every second, and at once when nothing comes back.
     pub fn handle_traffic(&mut self, traffic: Traffic, now: Instant) {
         if !traffic.sent && !traffic.heard {
             return;
         }
         self.traffic = Some(now);
+        if let (Traffic { sent: true, heard: false }, Some(key)) = (traffic, self.choice.direct()) {
+            // No answer yet: the next ping tells sooner whether there will be one.
+            self.pairs.hurry(key, now);
+        }
         if let (true, Some(Via::Relay(beacon))) = (traffic.heard, self.choice.via()) {
             self.relays.note_heard(beacon, now);
         }

@@ -49,7 +49,12 @@ pub(crate) async fn peers(
     let roster = match node.directory().roster(MAX_PEERS).await {
         Ok(records) => records,
         // The peers known here are shown all the same.
-        Err(RegistryError::NotConfigured | RegistryError::NotConnected) => Vec::new(),
+        Err(
+            RegistryError::NotConfigured
+            | RegistryError::NotConnected
+            | RegistryError::TimedOut
+            | RegistryError::Line(_),
+        ) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
     let mut found: BTreeMap<NodeId, Option<NodeRecord>> = node.trust().look(|trust, now| {

@@ -108,9 +108,15 @@ pub(crate) fn reflexive(
     command.args(["-p", &server.port().to_string(), &server.ip().to_string()]);
     let mut process = lab.enter(site, || Process::start(command))?;
     match process.words("UDP reflexive addr: ", NEAR) {
-        Ok(address) => Ok(Some(address.parse()?)),
+        Ok(address) => Ok(Some(printed(&address)?)),
         Err(_) => Ok(None),
     }
+}
+
+/// An address as coturn prints it: one of IPv6 without brackets.
+fn printed(address: &str) -> anyhow::Result<SocketAddr> {
+    let (ip, port) = address.rsplit_once(':').context("no port")?;
+    Ok(SocketAddr::new(ip.parse()?, port.parse()?))
 }
 
 /// Mapping and filtering as `turnutils_natdiscovery` finds them. It takes

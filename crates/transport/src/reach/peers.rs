@@ -180,6 +180,9 @@ impl Peers {
             return None;
         }
         peer.seen = counters;
+        if sent > 0 || heard > 0 {
+            peer.route.set_doubted(heard == 0);
+        }
         if sent == 0 {
             if heard > 0 {
                 peer.paths.handle_traffic(Traffic { sent: false, heard: true }, now);

@@ -400,10 +400,7 @@ impl Socket {
         let to_peers = &self.counters.to_peers;
         let (io, to, header) = match route.way() {
             None => {
-                let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
-                for datagram in transmit.contents.chunks(segment.max(1)) {
-                    route.hold(Instant::now(), Bytes::copy_from_slice(datagram));
-                }
+                hold(route, transmit);
                 return Ok(());
             }
             Some(Way::Direct { local, remote }) => match self.io(local) {
@@ -475,6 +472,13 @@ fn segments(transmit: &Transmit<'_>) -> usize {
     transmit.segment_size.map_or(1, |segment| transmit.contents.len().div_ceil(segment.max(1)))
 }
 
+fn hold(route: &Route, transmit: &Transmit<'_>) {
+    let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
+    for datagram in transmit.contents.chunks(segment.max(1)) {
+        route.hold(Instant::now(), Bytes::copy_from_slice(datagram));
+    }
+}
+
 /// The address without IPv6's disguise of IPv4.
 pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
     match addr.ip().to_canonical() {
@@ -508,6 +512,9 @@ impl AsyncUdpSocket for Socket {
             }
             Destination::Peer(route) => {
                 self.send_to_peer(&route, transmit)?;
+                if route.is_doubted() {
+                    hold(&route, transmit);
+                }
                 if route.count_sent(segments) {
                     self.routes.stirred.notify_one();
                 }

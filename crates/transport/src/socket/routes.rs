@@ -32,8 +32,8 @@ const MAX_SOURCES: usize = 32;
 /// Datagrams kept for a peer that has no way yet: a few handshakes.
 const MAX_HELD: usize = 32;
 
-/// After which QUIC has sent them again.
-const HELD_FOR: Duration = Duration::from_secs(1);
+/// For how long they are of use: longer than a dead path takes to be noticed.
+const HELD_FOR: Duration = Duration::from_secs(4);
 
 /// A TLS connection that carries datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,7 +91,9 @@ pub(crate) struct Route {
     heard: AtomicU64,
     /// The first datagram sent in a quiet time stirs whoever watches.
     quiet: AtomicBool,
-    /// What was sent while there was no way, and when.
+    /// Nothing came back for a moment: what is sent is held, too.
+    doubted: AtomicBool,
+    /// What was sent while there was no way, or a doubted one, and when.
     held: Mutex<VecDeque<(Instant, Bytes)>>,
 }
 
@@ -157,6 +159,19 @@ impl Route {
         *self.way.write().unwrap_or_else(PoisonError::into_inner) = way;
     }
 
+    /// Whether the way in use is in doubt. Then QUIC repeats itself ever less
+    /// often: what it says is kept for the next way, or the peer would hear of
+    /// that one only seconds after it is there.
+    pub(crate) fn set_doubted(&self, doubted: bool) {
+        if self.doubted.swap(doubted, Ordering::Relaxed) && !doubted {
+            self.held.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::Relaxed)
+    }
+
     /// Keeps a datagram that has no way yet: the answer to a handshake comes
     /// before the path is proven from here, and QUIC repeats it only after a
     /// second. The oldest is lost beyond the bound.
@@ -219,6 +234,7 @@ impl Routes {
                 sent: AtomicU64::new(0),
                 heard: AtomicU64::new(0),
                 quiet: AtomicBool::new(true),
+                doubted: AtomicBool::new(false),
                 held: Mutex::default(),
             })
         };
@@ -431,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_way_yet_is_held_for_a_second_and_not_without_bound() {
+    fn what_has_no_way_yet_is_held_for_seconds_and_not_without_bound() {
         let routes = Routes::default();
         let route = routes.admit(id(1));
         let now = Instant::now();
@@ -442,10 +458,14 @@ mod tests {
         }
 
         let kept: Vec<Bytes> = (68..100).map(datagram).collect();
-        assert_eq!(route.take_held(now + Duration::from_millis(999)), kept);
+        assert_eq!(route.take_held(now + Duration::from_millis(3999)), kept);
         assert!(route.take_held(now).is_empty());
         route.hold(now, datagram(1));
-        assert!(route.take_held(now + Duration::from_secs(1)).is_empty());
+        assert!(route.take_held(now + Duration::from_secs(4)).is_empty());
+        route.set_doubted(true);
+        route.hold(now, datagram(1));
+        route.set_doubted(false);
+        assert!(route.take_held(now).is_empty(), "the doubt is over");
     }
 
     #[test]
