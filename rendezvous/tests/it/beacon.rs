@@ -200,6 +200,29 @@ async fn what_one_node_sends_another_gets_in_whole_batches() {
 }
 
 #[tokio::test]
+async fn a_batch_for_several_nodes_reaches_each_of_them() {
+    let running = Running::start(&settings());
+    let (one, two, three) = (running.node(1).await, running.node(2).await, running.node(3).await);
+    let mixed: Vec<u8> = (0..12_u8)
+        .flat_map(|number| Relayed::relayed(id(2 + u16::from(number / 3 % 2)), &[number; 1000]))
+        .collect();
+
+    one.send_batch(&mixed, 1016).await;
+
+    for (node, expected) in [(&two, [0, 1, 2, 6, 7, 8]), (&three, [3, 4, 5, 9, 10, 11])] {
+        let (mut buffer, mut arrived) = (vec![0; 65_536], Vec::new());
+        while arrived.len() < 6 * 1016 {
+            let (len, stride) = within(node.receive_batch(&mut buffer)).await;
+            assert_eq!(stride, 1016);
+            arrived.extend_from_slice(&buffer[..len]);
+        }
+        let wanted: Vec<u8> =
+            expected.iter().flat_map(|number| Relayed::relayed(id(1), &[*number; 1000])).collect();
+        assert!(arrived == wanted);
+    }
+}
+
+#[tokio::test]
 async fn one_socket_serves_both_families() {
     if UdpSocket::bind("[::1]:0").await.is_err() {
         return crate::coturn::skip("this machine has no IPv6");
