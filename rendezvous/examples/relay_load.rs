@@ -7,7 +7,8 @@
 //! One node sends batches of 64 KiB to another through a beacon in this
 //! process, as fast as they arrive. A line says how much arrived, how much of
 //! it was lost, and the CPU time of the beacon's thread alone; another what the
-//! process holds in memory with idle clients bound.
+//! process holds in memory with idle clients bound. The first says where the
+//! beacon is, for whoever wants to send it something else meanwhile.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -57,6 +58,7 @@ async fn main() {
     let server_id = server.id();
     let beacon = Beacon::start(Arc::new(server), &settings).unwrap();
     let addr = beacon.local_addr();
+    println!("beacon on {addr}");
     let before = resident();
     for seed in 0..idle {
         // Each idle node has its own port, and closes it again: the beacon
@@ -113,10 +115,11 @@ async fn main() {
         (arrived.load(Ordering::Relaxed) as f64 / 1e9, counters.forwarded_bytes as f64 / 1e9);
     println!(
         "{got:.2} GB arrived in {took:.1} s, {:.0} MB/s; {passed:.2} GB passed on; {:.3} CPU s/GB \
-         in the beacon; overflowed {}",
+         in the beacon; overflowed {}, garbage {}",
         got * 1000.0 / took,
         used.as_secs_f64() / passed,
         counters.overflowed,
+        counters.garbage,
     );
     println!("{} kB resident at the end", resident());
 }

@@ -161,6 +161,19 @@ mod tests {
     }
 
     #[test]
+    fn one_client_has_half_at_most_and_there_is_room_for_one_more() {
+        let mut backlog = Backlog::new(1 << 20);
+        let mut fill = |client: u8| {
+            (0..10_000).filter(|_| backlog.push(client, 1_000 - OVERHEAD, ()).is_ok()).count()
+        };
+
+        let held: Vec<_> = (0..5).map(&mut fill).collect();
+
+        assert_eq!(held, [524, 262, 131, 66, 33]);
+        assert!((5..=9).all(|client| fill(client) > 0));
+    }
+
+    #[test]
     fn what_is_put_back_comes_first_again() {
         let mut backlog = Backlog::new(1 << 20);
         backlog.push('a', 10, 1).unwrap();

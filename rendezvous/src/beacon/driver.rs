@@ -45,8 +45,9 @@ const SENDS_UNDER_PRESSURE: usize = SLOTS / 2;
 /// leftovers of earlier sends and mean nothing.
 const MAX_RECEIVE_ERRORS: usize = 16;
 
-/// Pause between two tries to have segmentation offload back.
-const OFFLOAD_PAUSE: Duration = Duration::from_secs(60);
+/// Pause between two looks at the beacon as a whole: what it has done is logged
+/// if it did something, and segmentation offload is tried again if it was lost.
+const REVIEW_PAUSE: Duration = Duration::from_secs(60);
 
 /// Packets of carriers handled in a row.
 const MAX_PACKETS: usize = 64;
@@ -68,7 +69,9 @@ pub(super) struct Driver {
     backlog: Backlog<RelayId, Parcel>,
     overflowed: u64,
     errors: usize,
-    offload: Instant,
+    review: Instant,
+    /// As of the last review.
+    logged: Counters,
 }
 
 /// How a turn ended.
@@ -101,7 +104,8 @@ impl Driver {
             backlog: Backlog::new(MAX_BACKLOG),
             overflowed: 0,
             errors: 0,
-            offload: Instant::now() + OFFLOAD_PAUSE,
+            review: Instant::now() + REVIEW_PAUSE,
+            logged: Counters::default(),
         }
     }
 
@@ -139,7 +143,7 @@ impl Driver {
                 None => pending().await,
             }
         };
-        let deadline = self.relay.next_deadline().min(self.offload);
+        let deadline = self.relay.next_deadline().min(self.review);
         let packet = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             ready = self.main.readable() => return ready,
@@ -334,17 +338,24 @@ impl Driver {
     fn handle_timeout(&mut self) {
         let now = Instant::now();
         self.relay.handle_timeout(now);
-        if now >= self.offload {
-            self.offload = now + OFFLOAD_PAUSE;
+        if now >= self.review {
+            self.review = now + REVIEW_PAUSE;
             self.main.restore_offload();
+            let counters = self.counters();
+            if counters != self.logged {
+                tracing::debug!(?counters, "the beacon so far");
+                self.logged = counters;
+            }
         }
     }
 
-    fn publish(&self) {
+    fn counters(&self) -> Counters {
         let (stun, stun_limited) = self.stun.as_ref().map_or((0, 0), StunServer::counts);
-        let counters =
-            Counters { stun, stun_limited, overflowed: self.overflowed, ..self.relay.counters() };
-        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = counters;
+        Counters { stun, stun_limited, overflowed: self.overflowed, ..self.relay.counters() }
+    }
+
+    fn publish(&self) {
+        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = self.counters();
     }
 }
 

@@ -200,6 +200,54 @@ async fn what_one_node_sends_another_gets_in_whole_batches() {
 }
 
 #[tokio::test]
+async fn a_batch_for_several_nodes_reaches_each_of_them() {
+    let running = Running::start(&settings());
+    let (one, two, three) = (running.node(1).await, running.node(2).await, running.node(3).await);
+    let mixed: Vec<u8> = (0..12_u8)
+        .flat_map(|number| Relayed::relayed(id(2 + u16::from(number / 3 % 2)), &[number; 1000]))
+        .collect();
+
+    one.send_batch(&mixed, 1016).await;
+
+    for (node, expected) in [(&two, [0, 1, 2, 6, 7, 8]), (&three, [3, 4, 5, 9, 10, 11])] {
+        let (mut buffer, mut arrived) = (vec![0; 65_536], Vec::new());
+        while arrived.len() < 6 * 1016 {
+            let (len, stride) = within(node.receive_batch(&mut buffer)).await;
+            assert_eq!(stride, 1016);
+            arrived.extend_from_slice(&buffer[..len]);
+        }
+        let wanted: Vec<u8> =
+            expected.iter().flat_map(|number| Relayed::relayed(id(1), &[*number; 1000])).collect();
+        assert!(arrived == wanted);
+    }
+}
+
+#[tokio::test]
+async fn one_socket_serves_both_families() {
+    if UdpSocket::bind("[::1]:0").await.is_err() {
+        return crate::coturn::skip("this machine has no IPv6");
+    }
+    let running = Running::start(&BeaconSettings { listen: at("[::]:0"), ..settings() });
+    let port = running.addr.port();
+    let v4 = Relayed::new(1, SocketAddr::new([127, 0, 0, 1].into(), port), running.id);
+    let v6 = Relayed::new(2, SocketAddr::new(at("[::1]:0").ip(), port), running.id);
+    for node in [&v4, &v6] {
+        let bound = node.bind(None).await;
+        let Ok(Told::Bound { observed, .. }) = bound else { panic!("{bound:?}") };
+        assert_eq!(observed, node.local(), "IPv4 is not disguised");
+        let (from, outcome) = stun(&node.socket, node.beacon, question(1)).await;
+        let Outcome::Mapped(mapped) = outcome else { panic!("{outcome:?}") };
+        let expected = (node.beacon, node.local(), Some(node.beacon));
+        assert_eq!((from, mapped.address, mapped.origin), expected);
+    }
+
+    v4.send(&Relayed::relayed(id(2), b"up")).await;
+    assert_eq!(v6.next().await, Heard::Relayed { from: id(1), inner: b"up".to_vec() });
+    v6.send(&Relayed::relayed(id(1), b"down")).await;
+    assert_eq!(v4.next().await, Heard::Relayed { from: id(2), inner: b"down".to_vec() });
+}
+
+#[tokio::test]
 async fn strangers_and_liars_get_nowhere() {
     let running = Running::start(&settings());
     let (one, two) = (running.node(1).await, running.node(2).await);

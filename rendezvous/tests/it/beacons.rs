@@ -109,8 +109,9 @@ async fn without_services_there_is_no_beacon() {
     let server = Server::start(&settings).await.unwrap();
     assert!(server.beacon().is_none());
 
+    let other = tempfile::tempdir().unwrap();
+    settings.state_dir = other.path().to_owned();
     settings.has_registry = false;
-    drop(server);
     let nothing = Server::start(&settings).await.unwrap_err();
     assert!(matches!(nothing, StartError::Nothing), "{nothing:?}");
 }

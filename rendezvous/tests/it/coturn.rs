@@ -9,7 +9,7 @@ use crate::client::within;
 use crate::program::{Program, command};
 
 /// Says that a test cannot run here; where all must run it fails instead.
-fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     assert!(std::env::var_os("PILOT_TESTS_MUST_RUN").is_none(), "cannot be skipped here: {why}");
     // Past the capture of the test's output, so that it is seen.
     drop(writeln!(io::stderr(), "SKIPPED: {why}"));

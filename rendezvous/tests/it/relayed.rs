@@ -1,7 +1,7 @@
 //! A node, as a beacon sees it over UDP.
 
 use std::io::IoSliceMut;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use pilot_identity::{NodeId, NodeKey, PairKey, SignedTicket};
@@ -52,7 +52,11 @@ impl Relayed {
         let socket = socket2::Socket::new(Domain::for_address(beacon), Type::DGRAM, None).unwrap();
         socket.set_nonblocking(true).unwrap();
         socket.set_recv_buffer_size(4 << 20).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let loopback: IpAddr = match beacon {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        socket.bind(&SocketAddr::new(loopback, 0).into()).unwrap();
         let socket: std::net::UdpSocket = socket.into();
         let state = UdpSocketState::new((&socket).into()).unwrap();
         let key = key(seed);

@@ -214,6 +214,19 @@ fn a_place_belongs_to_the_last_who_proved_to_be_there() {
 }
 
 #[test]
+fn who_has_moved_is_a_stranger_where_it_was() {
+    let mut world = World::new(settings());
+    world.bind(1, at(1));
+    world.bind(2, at(2));
+    world.bind(1, at(3));
+
+    let packet = [relay_header(id(2)).as_slice(), b"x"].concat();
+    assert_eq!(world.relay(at(1), &packet, 17), []);
+    assert_eq!(world.relay(at(3), &packet, 17).len(), 1);
+    assert_eq!(world.relay.counters().clients, 2);
+}
+
+#[test]
 fn a_carrier_takes_its_client_with_it() {
     let mut world = World::new(settings());
     world.bind(1, carrier(1));
