@@ -2,6 +2,7 @@
 //! routers that take what nobody asked for.
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::ensure;
 use libtest_mimic::Trial;
