@@ -46,14 +46,11 @@ impl Cli {
         &self,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<PathBuf, ApiError> {
-        let variable = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let of_variable = || variable("PILOT_SOCKET").filter(|_| self.home.is_none());
+        let of_variable = || given(&variable, "PILOT_SOCKET").filter(|_| self.home.is_none());
         if let Some(socket) = self.socket.clone().or_else(of_variable) {
             return Ok(socket);
         }
-        let home = self.home.clone().or_else(|| variable("PILOT_HOME"));
-        let home = home.or_else(|| variable("HOME").map(|home| home.join(".pilot")));
-        let home = home.ok_or_else(|| {
+        let home = self.home(&variable).ok_or_else(|| {
             ApiError::new(
                 ErrorCode::InvalidArgument,
                 "there is no home folder here: HOME is not set; nothing was sent",
@@ -62,6 +59,17 @@ impl Cli {
         })?;
         Ok(home.join("pilot.sock"))
     }
+
+    /// The node's home folder; none if nothing says where it is.
+    pub(crate) fn home(&self, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+        let home = self.home.clone().or_else(|| given(&variable, "PILOT_HOME"));
+        home.or_else(|| given(&variable, "HOME").map(|home| home.join(".pilot")))
+    }
+}
+
+/// A variable that is set to something.
+fn given(variable: impl Fn(&str) -> Option<OsString>, name: &str) -> Option<PathBuf> {
+    variable(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 #[cfg(test)]

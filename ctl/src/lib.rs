@@ -9,6 +9,7 @@ mod cli;
 mod commands;
 mod failure;
 mod files;
+mod outside;
 mod payload;
 mod random;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod usage;
 mod waiting;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
@@ -31,6 +33,8 @@ use ui::Ui;
 /// What every command is given.
 struct Ctl {
     client: Client,
+    /// The node's home folder, where the daemon cannot be asked for it.
+    home: PathBuf,
     ui: Ui,
 }
 
@@ -52,8 +56,11 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn serve(cli: Cli, ui: &Ui) -> Result<(), Failure> {
-    let ctl =
-        Ctl { client: Client::new(cli.socket(|name| std::env::var_os(name))?), ui: ui.clone() };
+    let variable = |name: &str| std::env::var_os(name);
+    let socket = cli.socket(variable)?;
+    let beside = || socket.parent().map(PathBuf::from);
+    let home = cli.home(variable).or_else(beside).unwrap_or_default();
+    let ctl = Ctl { client: Client::new(socket), home, ui: ui.clone() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| {
         ApiError::new(ErrorCode::Internal, format!("cannot start the runtime: {error}"))

@@ -6,6 +6,7 @@
 mod api;
 mod clock;
 mod daemon;
+mod doctor;
 mod host;
 mod node;
 mod services;

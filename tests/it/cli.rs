@@ -2,6 +2,7 @@
 //! with which exit code.
 
 mod content;
+mod doctor;
 mod metrics;
 mod netcheck;
 mod paths;

@@ -14,11 +14,13 @@
 
 mod base64;
 pub mod client;
+pub mod doctor;
 pub mod errors;
 pub mod identity;
 pub mod network;
 pub mod peers;
 pub mod routes;
+mod shell;
 pub mod status;
 pub mod tasks;
 mod text;
@@ -29,6 +31,7 @@ pub use base64::Base64;
 pub use client::{CallError, Client};
 pub use errors::{ApiError, ErrorCode};
 pub use pilot_proto as proto;
+pub use shell::quoted;
 pub use time::Time;
 
 /// Bytes of a request's body; beyond it the answer is `too_large`.

@@ -12,6 +12,8 @@ pub const WHOAMI: &str = "/v1/whoami";
 pub const STATUS: &str = "/v1/status";
 /// `GET ?wait_ms=` [`NetcheckView`](crate::network::NetcheckView).
 pub const NETCHECK: &str = "/v1/netcheck";
+/// `GET ?peer=&wait_ms=&client=` [`DoctorView`](crate::doctor::DoctorView).
+pub const DOCTOR: &str = "/v1/doctor";
 /// `GET` counters and gauges in the text format of Prometheus.
 pub const METRICS: &str = "/v1/metrics";
 /// `GET ?tag=` a list of [`PeerView`](crate::peers::PeerView).

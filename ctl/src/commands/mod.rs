@@ -1,5 +1,6 @@
 //! The commands: one file each, its arguments on top and what it does below.
 
+mod doctor;
 mod netcheck;
 mod peers;
 mod ping;
@@ -29,6 +30,7 @@ pub(crate) enum Command {
     Peers(peers::Args),
     Ping(ping::Args),
     Netcheck(netcheck::Args),
+    Doctor(doctor::Args),
     #[command(subcommand)]
     Task(task::Command),
 }
@@ -43,6 +45,7 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Peers(args) => peers::run(args, ctl).await,
         Command::Ping(args) => ping::run(args, ctl).await,
         Command::Netcheck(args) => netcheck::run(args, ctl).await,
+        Command::Doctor(args) => doctor::run(args, ctl).await,
         Command::Task(command) => task::run(command, ctl).await,
     }
 }

@@ -4,6 +4,7 @@
 //! view; it decides nothing. Only processes of the daemon's own user, and
 //! root, are served.
 
+mod doctor;
 mod exposition;
 mod extract;
 mod failure;

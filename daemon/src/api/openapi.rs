@@ -4,7 +4,7 @@ use axum::Json;
 use pilot_local_api::errors::ErrorBody;
 use utoipa::OpenApi;
 
-use super::{identity, metrics, network, peers, status, submitted, tasks, trust, worker};
+use super::{doctor, identity, metrics, network, peers, status, submitted, tasks, trust, worker};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -18,6 +18,7 @@ use super::{identity, metrics, network, peers, status, submitted, tasks, trust, 
         status::status,
         network::netcheck,
         metrics::metrics,
+        doctor::doctor,
         peers::peers,
         peers::resolve,
         peers::ping,

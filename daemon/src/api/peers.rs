@@ -201,7 +201,7 @@ fn taken(before: PeerPath, after: PeerPath) -> PeerPath {
     }
 }
 
-async fn echo(session: &Session) -> Result<(), FramedError> {
+pub(super) async fn echo(session: &Session) -> Result<(), FramedError> {
     let mut stream = session.open(Service::Echo).await?;
     stream.send.write_all(PING).await?;
     stream.finish()?;

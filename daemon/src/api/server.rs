@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
 use super::listener::OwnUser;
-use super::{identity, metrics, network, openapi, peers, status, submitted, tasks, trust, worker};
+use super::{
+    doctor, identity, metrics, network, openapi, peers, status, submitted, tasks, trust, worker,
+};
 use crate::node::Node;
 
 /// The local API, bound and ready.
@@ -45,6 +47,7 @@ fn router(node: Arc<Node>) -> Router {
         .route(routes::WHOAMI, get(identity::whoami))
         .route(routes::STATUS, get(status::status))
         .route(routes::NETCHECK, get(network::netcheck))
+        .route(routes::DOCTOR, get(doctor::doctor))
         .route(routes::METRICS, get(metrics::metrics))
         .route(routes::PEERS, get(peers::peers))
         .route(routes::RESOLVE, get(peers::resolve))

@@ -18,6 +18,7 @@ use tokio::net::UnixStream;
 use super::CallError;
 use crate::MAX_RESPONSE_BODY;
 use crate::errors::{ApiError, ErrorBody, ErrorCode};
+use crate::shell::quoted;
 
 /// Bytes of a socket's path: `sun_path` of Linux less its closing zero.
 const MAX_SOCKET_PATH: usize = 107;
@@ -146,20 +147,11 @@ fn no_daemon(socket: &Path, error: &io::Error) -> CallError {
     let message = format!("no daemon listens on {shown} ({error})");
     let start = match (socket.file_name(), socket.parent()) {
         (Some(name), Some(home)) if name == "pilot.sock" && !home.as_os_str().is_empty() => {
-            format!("pilot-daemon --home {}", quoted(home))
+            format!("pilot-daemon --home {}", quoted(&home.display().to_string()))
         }
-        (Some(_) | None, Some(_) | None) => format!("pilot-daemon --socket {}", quoted(socket)),
+        (Some(_) | None, Some(_) | None) => {
+            format!("pilot-daemon --socket {}", quoted(&shown.to_string()))
+        }
     };
     CallError::Unsent(ApiError::new(ErrorCode::DaemonNotRunning, message).with_hint(start))
-}
-
-/// A path as a shell reads it back.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%".contains(&byte);
-    if !text.is_empty() && text.bytes().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::doctor::{DoctorQuery, DoctorView};
 use crate::errors::{ApiError, ErrorCode};
 use crate::identity::WhoAmI;
 use crate::network::NetcheckView;
@@ -129,6 +130,17 @@ impl Client {
     pub async fn netcheck(&self, wait: Duration) -> Result<NetcheckView, CallError> {
         let path = with_query(routes::NETCHECK, &[("wait_ms", millis(wait))]);
         self.call(Method::GET, &path, None::<&()>, wait).await
+    }
+
+    /// `GET doctor`.
+    pub async fn doctor(&self, query: &DoctorQuery) -> Result<DoctorView, CallError> {
+        let pairs = [
+            ("peer", query.peer.clone()),
+            ("wait_ms", query.wait_ms.map(|millis| millis.to_string())),
+            ("client", query.client.clone()),
+        ];
+        let asked = Duration::from_millis(query.wait_ms.unwrap_or_default());
+        self.call(Method::GET, &with_query(routes::DOCTOR, &pairs), None::<&()>, asked).await
     }
 
     /// `GET metrics`: text.
