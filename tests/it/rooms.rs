@@ -27,7 +27,9 @@ fn reached_from(package: &str) -> Vec<String> {
 
 #[test]
 fn pure_crates_reach_no_clock_and_no_io() {
-    for package in ["pilot-identity", "pilot-proto", "pilot-trust", "pilot-tasks", "pilot-paths"] {
+    for package in
+        ["pilot-identity", "pilot-proto", "pilot-trust", "pilot-tasks", "pilot-paths", "pilot-stun"]
+    {
         let reached = reached_from(package);
 
         for forbidden in SHELL {

@@ -100,7 +100,8 @@ async fn longest_pause(ours: &Connection, theirs: &Connection, for_long: Duratio
         let (mut send, mut recv) = theirs.accept_bi().await.unwrap();
         let mut buffer = [0; 1000];
         while let Ok(Some(len)) = recv.read(&mut buffer).await {
-            if send.write_all(&buffer[..len]).await.is_err() {
+            let read = buffer.get(..len).unwrap_or_default();
+            if send.write_all(read).await.is_err() {
                 break;
             }
         }

@@ -238,10 +238,13 @@ mod tests {
         let (at, local) = watch::channel(None);
         let (told, mut mapped) = watch::channel(vec![mapping("192.0.2.1:7", 9)]);
 
-        let keeping = tokio::spawn(keep(local, told));
-        mapped.wait_for(Vec::is_empty).await.unwrap();
-        drop(at);
+        let look = async {
+            mapped.wait_for(Vec::is_empty).await.unwrap();
+            drop(at);
+        };
 
-        keeping.await.unwrap();
+        tokio::join!(keep(local, told), look);
+
+        assert!(mapped.borrow().is_empty());
     }
 }
