@@ -39,7 +39,7 @@ const MAX_DIALS: usize = 16;
 
 /// How long a peer that was knocked at may take to say that it does not trust
 /// this node; it does so at once.
-const KNOCK_PATIENCE: Duration = Duration::from_millis(500);
+const KNOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// First and longest pause between tries.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
@@ -120,6 +120,10 @@ impl Inner {
 
     /// Dials until somebody answers, says hello, and puts the session to use.
     async fn dial(self: &Arc<Self>, id: NodeId, peer: &Arc<Peer>) -> Result<Session, DialError> {
+        if !self.host.admits(&id) {
+            // It was when this try began: the peer told another one meanwhile.
+            return Err(DialError::NotTrustedThere);
+        }
         // The host may be about to say so; whoever trusts a peer uses it at once.
         self.admit(id);
         if peer.card().endpoints.as_slice().is_empty() {
@@ -128,8 +132,12 @@ impl Inner {
         let reached = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Err(DialError::Stopping),
-            reached = self.reach(id, peer) => reached?,
+            reached = self.reach(id, peer) => reached,
         };
+        if matches!(reached, Err(DialError::NotTrustedThere)) {
+            self.host.link(id, LinkEvent::NotTrusted);
+        }
+        let reached = reached?;
         let connection = match reached {
             Reached::Session(session) => return Ok(session),
             Reached::Connection(connection) => connection,
@@ -169,7 +177,11 @@ impl Inner {
                 dials.push(self.endpoint.connect_peer(id, Alpn::Peer));
             }
             tokio::select! {
-                Some(answered) = dials.next() => return Ok(Reached::Connection(answered?)),
+                Some(answered) = dials.next() => match answered {
+                    // Its paths are gone, because it said so to another try.
+                    Err(_) if !self.host.admits(&id) => return Err(DialError::NotTrustedThere),
+                    answered => return Ok(Reached::Connection(answered?)),
+                },
                 Some(answered) = knocks.next() => answered?,
                 _ = news.changed() => {}
                 () = tokio::time::sleep(DIAL_ANEW) => {}
@@ -187,7 +199,6 @@ impl Inner {
                 connection.close(close::GOODBYE, "only asking");
                 match refused {
                     Ok(CloseReason::PeerClosed { code, .. }) if code == close::NOT_TRUSTED => {
-                        self.host.link(id, LinkEvent::NotTrusted);
                         Err(DialError::NotTrustedThere)
                     }
                     Ok(_) | Err(_) => Ok(()),
