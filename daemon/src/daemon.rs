@@ -143,8 +143,9 @@ impl Daemon {
             background: background.clone(),
         });
         let overlay = connect(&settings, boot, endpoint, &host, kept.rendezvous, &store)?;
+        let (map_ports, port_mappings) = watch::channel(Vec::new());
         if settings.port_mapping && settings.endpoint.is_none() {
-            background.spawn(port_mapping::keep(overlay.clone(), stop.clone()));
+            background.spawn(port_mapping::keep(overlay.clone(), map_ports, stop.clone()));
         }
 
         let parts = Parts {
@@ -156,6 +157,7 @@ impl Daemon {
             trust,
             tasks,
             registration,
+            port_mappings,
         };
         let node = Arc::new(Node::new(parts));
         let server = Server::new(listener, Arc::clone(&node));

@@ -7,7 +7,9 @@ use std::time::Instant;
 use pilot_identity::NodeId;
 use pilot_local_api::identity::PeerIdentity;
 use pilot_overlay::Overlay;
+use pilot_portmap::Mapping;
 use pilot_store::Store;
+use tokio::sync::watch;
 
 use crate::host::Registration;
 use crate::services::network::Network;
@@ -27,6 +29,7 @@ pub(crate) struct Node {
     directory: Directory,
     network: Network,
     registration: Registration,
+    port_mappings: watch::Receiver<Vec<Mapping>>,
     started: Instant,
 }
 
@@ -40,6 +43,8 @@ pub(crate) struct Parts {
     pub(crate) trust: Arc<TrustService>,
     pub(crate) tasks: Arc<TasksService>,
     pub(crate) registration: Registration,
+    /// What the router maps to this node.
+    pub(crate) port_mappings: watch::Receiver<Vec<Mapping>>,
 }
 
 impl Node {
@@ -55,6 +60,7 @@ impl Node {
             trust: parts.trust,
             tasks: parts.tasks,
             registration: parts.registration,
+            port_mappings: parts.port_mappings,
             started: Instant::now(),
         }
     }
@@ -101,6 +107,10 @@ impl Node {
 
     pub(crate) const fn registration(&self) -> &Registration {
         &self.registration
+    }
+
+    pub(crate) fn port_mappings(&self) -> Vec<Mapping> {
+        self.port_mappings.borrow().clone()
     }
 
     pub(crate) fn uptime(&self) -> std::time::Duration {

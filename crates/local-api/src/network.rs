@@ -135,7 +135,9 @@ pub struct BeaconView {
     /// Its public key, once known.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub key: Option<NodeId>,
-    /// How it is spoken with; `null` if it is not.
+    /// How it is spoken with; the word `none` if it is not.
+    #[serde(with = "transport_or_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub transport: Option<Transport>,
     /// Microseconds to it and back.
     pub rtt_us: Option<u64>,
@@ -153,15 +155,40 @@ pub struct BeaconView {
     pub problem: Option<String>,
 }
 
-/// A port of a router that leads to this node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Always a word, as every beacon has this column.
+mod transport_or_none {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::Transport;
+
+    const NONE: &str = "none";
+
+    pub(super) fn serialize<S: Serializer>(
+        transport: &Option<Transport>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(transport.map_or(NONE, Transport::word))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Transport>, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        Ok(Transport::ALL.into_iter().find(|transport| transport.word() == word))
+    }
+}
+
+/// The port that the router keeps open for this node, by the protocol in which
+/// it was asked: `IP:PORT` from outside.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PortMapping {
-    /// `IP:PORT` from outside.
-    pub external: String,
-    /// `upnp`, `nat_pmp` or `pcp`, where it is known.
-    #[serde(default)]
-    pub protocol: Option<String>,
+    /// UPnP-IGD.
+    pub upnp: Option<String>,
+    /// NAT-PMP (RFC 6886).
+    pub nat_pmp: Option<String>,
+    /// PCP (RFC 6887).
+    pub pcp: Option<String>,
 }
 
 /// The query of `GET netcheck`.
@@ -180,8 +207,9 @@ pub struct NetcheckQuery {
 pub struct NetcheckView {
     /// Whether all has been found out that can be; the lifetime comes later.
     pub done: bool,
-    /// Whether UDP passes; `null` as long as nobody has answered.
-    pub udp: Option<bool>,
+    /// Whether UDP is known to pass. It may not, or nobody has answered: where
+    /// it is known not to pass, `nat` says so.
+    pub udp: bool,
     /// Whether this node has an IPv4 address.
     pub ipv4: bool,
     /// Whether this node has an IPv6 address that others can use.
@@ -194,9 +222,9 @@ pub struct NetcheckView {
     pub nat: NatKind,
     /// Whether a packet from inside to an own public address comes back in.
     pub hairpin: Option<bool>,
-    /// Ports that routers mapped on request.
-    pub port_mapping: Vec<PortMapping>,
-    /// `IP:PORT` where the socket is seen from outside.
+    /// The port that the router mapped on request.
+    pub port_mapping: PortMapping,
+    /// `IP:PORT` where the socket is seen from outside, and what the router mapped.
     pub mapped: Vec<String>,
     /// For how long the NAT remembers at least: measured over half a minute,
     /// `null` until then.
@@ -234,6 +262,27 @@ mod tests {
 
         for (mapping, filtering, kind) in table {
             assert_eq!(NatKind::of(mapping, filtering).word(), kind, "{mapping:?} {filtering:?}");
+        }
+    }
+
+    #[test]
+    fn a_beacon_that_is_not_spoken_with_has_a_word_for_that() {
+        let beacon = |transport| BeaconView {
+            address: "h:1".to_owned(),
+            key: None,
+            transport,
+            rtt_us: None,
+            endpoint: None,
+            observed: None,
+            services: Vec::new(),
+            problem: None,
+        };
+
+        for (transport, word) in [(None, "none"), (Some(Transport::TcpProxy), "tcp_proxy")] {
+            let json = serde_json::to_value(beacon(transport)).unwrap();
+
+            assert_eq!(json["transport"], word);
+            assert_eq!(serde_json::from_value::<BeaconView>(json).unwrap(), beacon(transport));
         }
     }
 

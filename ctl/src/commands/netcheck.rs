@@ -1,5 +1,5 @@
 use pilot_flags::HumanDuration;
-use pilot_local_api::network::{BeaconView, NetcheckView, PortMapping};
+use pilot_local_api::network::{BeaconView, NatKind, NetcheckView, PortMapping};
 
 use super::cell;
 use crate::Ctl;
@@ -37,13 +37,13 @@ fn text(view: &NetcheckView) -> String {
     );
     let lifetime = view.lifetime_ms.map(|millis| format!("at least {} s", millis / 1000));
     let mut lines = pairs([
-        ("UDP", Some(known(view.udp).to_owned())),
+        ("UDP", Some(udp(view).to_owned())),
         ("IPv4", Some(known(Some(view.ipv4)).to_owned())),
         ("IPv6", Some(known(Some(view.ipv6)).to_owned())),
         ("NAT", Some(nat)),
         ("hairpin", Some(known(view.hairpin).to_owned())),
         ("mappings last", Some(lifetime.unwrap_or_else(|| "not measured yet".to_owned()))),
-        ("port mapping", Some(listed(view.port_mapping.iter().map(mapping)))),
+        ("port mapping", Some(listed(mappings(&view.port_mapping)))),
         ("seen from outside as", Some(listed(view.mapped.iter().cloned()))),
         ("peers are told", Some(listed(view.candidates.iter().cloned()))),
     ]);
@@ -55,11 +55,20 @@ fn text(view: &NetcheckView) -> String {
     lines
 }
 
-fn mapping(mapping: &PortMapping) -> String {
-    match &mapping.protocol {
-        Some(protocol) => format!("{} ({protocol})", mapping.external),
-        None => mapping.external.clone(),
+/// Whether UDP passes; only a whole discovery without an answer says no.
+fn udp(view: &NetcheckView) -> &'static str {
+    match (view.udp, view.nat) {
+        (true, _) => "yes",
+        (false, NatKind::UdpBlocked) => "no",
+        (false, _) => "unknown",
     }
+}
+
+fn mappings(mapping: &PortMapping) -> impl Iterator<Item = String> {
+    let PortMapping { upnp, nat_pmp, pcp } = mapping;
+    let protocols = [("UPnP", upnp), ("NAT-PMP", nat_pmp), ("PCP", pcp)];
+    let given = protocols.into_iter().filter_map(|(name, at)| Some((name, at.as_ref()?)));
+    given.map(|(name, at)| format!("{at} ({name})"))
 }
 
 /// The beacons as a table.
@@ -99,7 +108,7 @@ const fn known(answer: Option<bool>) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use pilot_local_api::network::{NatBehaviour, NatKind, Transport};
+    use pilot_local_api::network::{NatBehaviour, Transport};
 
     use super::*;
 
@@ -117,17 +126,17 @@ mod tests {
         };
         let view = NetcheckView {
             done: true,
-            udp: Some(false),
+            udp: false,
             ipv4: true,
             ipv6: false,
             mapping: NatBehaviour::Blocked,
             filtering: NatBehaviour::Blocked,
             nat: NatKind::UdpBlocked,
             hairpin: None,
-            port_mapping: vec![PortMapping {
-                external: "198.51.100.1:7".to_owned(),
-                protocol: Some("pcp".to_owned()),
-            }],
+            port_mapping: PortMapping {
+                pcp: Some("198.51.100.1:7".to_owned()),
+                ..PortMapping::default()
+            },
             mapped: Vec::new(),
             lifetime_ms: Some(26_000),
             keepalive_ms: 25_000,
@@ -147,7 +156,7 @@ mod tests {
             "NAT: udp_blocked (mapping blocked, filtering blocked)\n",
             "hairpin: unknown\n",
             "mappings last: at least 26 s\n",
-            "port mapping: 198.51.100.1:7 (pcp)\n",
+            "port mapping: 198.51.100.1:7 (PCP)\n",
             "seen from outside as: none\n",
             "beacon.example:9001  tcp_proxy  12.345 ms",
             "no answer yet\n",

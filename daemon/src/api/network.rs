@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use pilot_local_api::network::{BeaconView, NetcheckQuery, NetcheckView, PortMapping};
+use pilot_portmap::{Mapping, Protocol};
 use pilot_proto::beacon::Services;
 use pilot_transport::{BeaconReport, Place};
 
@@ -41,32 +42,38 @@ fn view(node: &Node, done: bool) -> NetcheckView {
     let ipv4 = usable.clone().any(|candidate| candidate.is_ipv4());
     let ipv6 = usable.any(|candidate| candidate.is_ipv6());
     // Where a beacon sees this node is known before STUN has said the same.
-    let mut mapped = report.finding.mapped.clone();
     let over_udp = |beacon: &&BeaconReport| matches!(beacon.place, Some(Place::Udp(_)));
-    for observed in report.beacons.iter().filter(over_udp).filter_map(|beacon| beacon.observed) {
-        if !mapped.contains(&observed) {
-            mapped.push(observed);
+    let observed = report.beacons.iter().filter(over_udp).filter_map(|beacon| beacon.observed);
+    let mut mapped = report.finding.mapped.clone();
+    for address in observed.chain(report.port_mapped.iter().copied()) {
+        if !mapped.contains(&address) {
+            mapped.push(address);
         }
     }
-    let port_mapped = report.port_mapped.iter();
     NetcheckView {
         done,
-        udp: node.network().passes_udp(&report),
+        udp: node.network().passes_udp(&report) == Some(true),
         ipv4,
         ipv6,
         mapping,
         filtering,
         nat: kind,
         hairpin: report.finding.hairpin,
-        port_mapping: port_mapped
-            .map(|at| PortMapping { external: at.to_string(), protocol: None })
-            .collect(),
+        port_mapping: port_mapping(&node.port_mappings()),
         mapped: mapped.iter().map(ToString::to_string).collect(),
         lifetime_ms: report.lifetime.map(millis),
         keepalive_ms: millis(report.keepalive),
         beacons: report.beacons.iter().map(beacon_view).collect(),
         candidates: report.candidates.iter().map(ToString::to_string).collect(),
     }
+}
+
+fn port_mapping(mappings: &[Mapping]) -> PortMapping {
+    let of = |protocol| {
+        let mapping = mappings.iter().find(|mapping| mapping.protocol == protocol);
+        mapping.map(|mapping| mapping.external.to_string())
+    };
+    PortMapping { upnp: of(Protocol::Upnp), nat_pmp: of(Protocol::NatPmp), pcp: of(Protocol::Pcp) }
 }
 
 /// One beacon, as people see it.

@@ -237,7 +237,7 @@ fn passes_udp(report: &NetReport, line: Option<RegistryWay>) -> Option<bool> {
         return Some(false);
     }
     let answers = |beacon: &BeaconReport| beacon_transport(beacon) == Some(Transport::Udp);
-    if report.beacons.iter().any(answers) {
+    if !report.finding.mapped.is_empty() || report.beacons.iter().any(answers) {
         return Some(true);
     }
     line.map(|way| way == RegistryWay::Udp)

@@ -8,11 +8,15 @@ use pilot_transport::local_candidates;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Serves until `stop`. A node that is bound to loopback, or has no private
+/// Serves until `stop`, and tells what is mapped. A node that is bound to loopback, or has no private
 /// address, asks nobody.
-pub(crate) async fn keep(overlay: Overlay, stop: CancellationToken) {
+pub(crate) async fn keep(
+    overlay: Overlay,
+    told: watch::Sender<Vec<Mapping>>,
+    stop: CancellationToken,
+) {
     let (at, local) = watch::channel(None);
-    let (told, mut mapped) = watch::channel(Vec::<Mapping>::new());
+    let mut mapped = told.subscribe();
     let follow = async {
         let mut candidates = overlay.reach().candidates();
         loop {
