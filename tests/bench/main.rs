@@ -6,11 +6,16 @@
 //! taken in the same run are what counts: absolute times are the machine's.
 
 mod bare;
+mod beacon;
+mod client;
 mod commands;
 mod connections;
+mod crowd;
+mod fairness;
 mod idle;
 mod line;
 mod load;
+mod node;
 mod pair;
 mod procfs;
 mod registry;
@@ -18,6 +23,7 @@ mod role;
 mod samples;
 mod tap;
 mod tasks;
+mod throughput;
 mod tunnel;
 
 use std::io::{self, Write as _};
@@ -95,6 +101,21 @@ const MEASURES: &[Measure] = &[
         run: Run::Programs(idle::pair),
     },
     Measure {
+        name: "relay_throughput",
+        about: "bulk through a beacon, and its CPU time, beside bare quinn",
+        run: Run::Alone(throughput::relayed_and_direct),
+    },
+    Measure {
+        name: "relay_idle_clients",
+        about: "resident memory of 5,000 idle clients of a beacon",
+        run: Run::Alone(crowd::memory),
+    },
+    Measure {
+        name: "relay_fairness",
+        about: "what a flood through a beacon leaves to others",
+        run: Run::Alone(fairness::pairs),
+    },
+    Measure {
         name: "registry_register",
         about: "first registrations, each on a connection of its own",
         run: Run::Programs(registry::registrations),
@@ -110,7 +131,12 @@ const MEASURES: &[Measure] = &[
 /// What this program does as a process of a measure, with these arguments.
 type Role = fn(&[String]) -> anyhow::Result<()>;
 
-const ROLES: &[(&str, Role)] = &[(connections::ROLE, connections::serve)];
+const ROLES: &[(&str, Role)] = &[
+    (beacon::ROLE, beacon::serve),
+    (connections::ROLE, connections::serve),
+    (fairness::ROLE, fairness::flood),
+    (throughput::ROLE, throughput::receive),
+];
 
 fn main() -> ExitCode {
     match run() {

@@ -95,4 +95,9 @@ impl Orders {
     pub(crate) async fn done(&mut self, answer: &str) -> anyhow::Result<()> {
         Ok(self.answers.write_all(format!("{answer}\n").as_bytes()).await?)
     }
+
+    /// Waits until the parent is gone.
+    pub(crate) async fn gone(&mut self) {
+        while self.next().await.is_some() {}
+    }
 }
