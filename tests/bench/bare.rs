@@ -75,6 +75,11 @@ impl Bare {
         let incoming = self.server.accept().await.context("the endpoint is closed")?;
         Ok(incoming.accept()?.await?)
     }
+
+    /// Where the server is.
+    pub(crate) const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
 }
 
 /// A server that echoes, on a thread and a runtime of its own; it ends with

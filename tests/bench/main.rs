@@ -12,8 +12,10 @@ mod commands;
 mod connections;
 mod crowd;
 mod fairness;
+mod first_byte;
 mod idle;
 mod line;
+mod link;
 mod load;
 mod node;
 mod pair;
@@ -21,6 +23,7 @@ mod procfs;
 mod registry;
 mod role;
 mod samples;
+mod switching;
 mod tap;
 mod tasks;
 mod throughput;
@@ -114,6 +117,16 @@ const MEASURES: &[Measure] = &[
         name: "relay_fairness",
         about: "what a flood through a beacon leaves to others",
         run: Run::Alone(fairness::pairs),
+    },
+    Measure {
+        name: "first_byte",
+        about: "first contact to first byte over links of 20 ms",
+        run: Run::Alone(first_byte::round_trips),
+    },
+    Measure {
+        name: "switch_pause",
+        about: "how long a transfer stands still when its path changes",
+        run: Run::Alone(switching::pauses),
     },
     Measure {
         name: "registry_register",

@@ -31,6 +31,10 @@ impl Samples {
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
         percentile(&self.0, percent)
     }
+
+    pub(crate) fn values(&self) -> &[f64] {
+        &self.0
+    }
 }
 
 /// Of numbers of any kind; 0 if there are none.
