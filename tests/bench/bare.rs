@@ -3,14 +3,19 @@
 //! The same cipher suite, the same kind of keys on both sides, quinn's own
 //! socket and defaults.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Connection, Endpoint, ServerConfig};
+use quinn::{
+    ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime, TransportConfig,
+};
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use rustls::client::AlwaysResolvesClientRawPublicKeys;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::crypto::{
     CryptoProvider, SupportedKxGroup, aws_lc_rs, verify_tls13_signature_with_raw_key,
 };
@@ -27,6 +32,13 @@ use crate::load;
 
 /// Any port of loopback.
 const ANY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
+
+/// Bytes of each buffer of a socket for bulk: as many as ours ask for.
+const BUFFER: usize = 4 * 1024 * 1024;
+
+/// Bytes that may be sent ahead on a stream and on a connection, as with ours.
+const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 
 /// An Ed25519 private key in PKCS #8 (RFC 8410 §7) up to its 32 bytes.
 const PKCS8_ED25519: [u8; 16] =
@@ -50,15 +62,23 @@ impl Bare {
 
     /// A new connection, as its client and its server see it.
     pub(crate) async fn connected(&self) -> anyhow::Result<(Connection, Connection)> {
-        let dial = async {
-            let connecting = self.client.connect_with(self.config.clone(), self.addr, "node")?;
-            Ok::<_, anyhow::Error>(connecting.await?)
-        };
-        let accept = async {
-            let incoming = self.server.accept().await.context("the endpoint is closed")?;
-            Ok(incoming.accept()?.await?)
-        };
-        tokio::try_join!(dial, accept)
+        tokio::try_join!(self.dialled(self.addr), self.accepted())
+    }
+
+    /// A connection of the client to whoever is at `addr`.
+    pub(crate) async fn dialled(&self, addr: SocketAddr) -> anyhow::Result<Connection> {
+        Ok(self.client.connect_with(self.config.clone(), addr, "node")?.await?)
+    }
+
+    /// The next connection to the server.
+    pub(crate) async fn accepted(&self) -> anyhow::Result<Connection> {
+        let incoming = self.server.accept().await.context("the endpoint is closed")?;
+        Ok(incoming.accept()?.await?)
+    }
+
+    /// Where the server is.
+    pub(crate) const fn addr(&self) -> SocketAddr {
+        self.addr
     }
 }
 
@@ -94,6 +114,42 @@ impl BareEcho {
         let connecting = client.connect_with(client_config(self.group)?, self.addr, "node")?;
         Ok((client, connecting.await?))
     }
+}
+
+/// A server for bulk: quinn's own socket, with buffers and windows as large as
+/// ours. What it sends is then bounded by the processor, as ours is, and not by
+/// a window of 1.25 MB.
+pub(crate) fn bulk_server() -> anyhow::Result<Endpoint> {
+    let mut config = server_config(kx_group::X25519MLKEM768)?;
+    config.transport_config(bulk_transport());
+    endpoint(Some(config))
+}
+
+/// A connection to such a server; it lives as long as the endpoint.
+pub(crate) async fn bulk_connection(addr: SocketAddr) -> anyhow::Result<(Endpoint, Connection)> {
+    let mut config = client_config(kx_group::X25519MLKEM768)?;
+    config.transport_config(bulk_transport());
+    let client = endpoint(None)?;
+    let connecting = client.connect_with(config, addr, "node")?;
+    Ok((client, connecting.await?))
+}
+
+fn bulk_transport() -> Arc<TransportConfig> {
+    let mut transport = TransportConfig::default();
+    transport
+        .keep_alive_interval(Some(Duration::from_secs(4)))
+        .stream_receive_window(STREAM_WINDOW.into())
+        .receive_window(CONNECTION_WINDOW.into())
+        .send_window(CONNECTION_WINDOW.into());
+    Arc::new(transport)
+}
+
+fn endpoint(server: Option<ServerConfig>) -> anyhow::Result<Endpoint> {
+    let socket = UdpSocket::bind(ANY)?;
+    set_socket_recv_buffer_size(&socket, BUFFER)?;
+    set_socket_send_buffer_size(&socket, BUFFER)?;
+    let config = EndpointConfig::default();
+    Ok(Endpoint::new(config, server, socket, Arc::new(TokioRuntime))?)
 }
 
 fn provider(group: &'static dyn SupportedKxGroup) -> Arc<CryptoProvider> {

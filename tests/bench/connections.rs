@@ -4,11 +4,10 @@
 //! session is counted with what QUIC keeps for a connection.
 
 use std::net::SocketAddr;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use pilot_identity::{NodeId, SignedGrant};
 use pilot_overlay::{
@@ -17,12 +16,14 @@ use pilot_overlay::{
 use pilot_proto::registry::Register;
 use pilot_proto::trust::{TrustAnswer, TrustOffer};
 use pilot_proto::{BootId, Endpoints, MINOR_VERSION, Tags, close};
-use pilot_tests::{Process, Programs};
 use pilot_transport::{Alpn, Endpoint, Settings};
 
 use crate::line::Line;
 use crate::load::{self, block_on};
 use crate::procfs;
+use crate::role::{Orders, Worker};
+
+pub(crate) const ROLE: &str = "connections";
 
 /// The key of the process that holds the other ends.
 const SERVER: usize = usize::MAX;
@@ -35,45 +36,58 @@ const COUNTED: usize = 2000;
 /// After which the handshakes' leftovers are gone: closed paths, probes of the MTU.
 const SETTLE: Duration = Duration::from_secs(6);
 
-/// kB a connection, after it was used for its hello and has been idle.
-pub(crate) fn memory(_: &Programs) -> anyhow::Result<Vec<Line>> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg(crate::SERVE);
-    let mut server = Process::start(command)?;
-    let addr: SocketAddr = server.line("serving ", Duration::from_secs(10))?.parse()?;
+/// kB of a peer that is admitted and has never been heard of, and what a
+/// connection with it takes besides, after it was used for its hello and has
+/// been idle.
+pub(crate) fn memory() -> anyhow::Result<Vec<Line>> {
+    let mut server = Worker::start(ROLE, &[])?;
+    let addr = server.addr()?;
     block_on(async {
+        admit(&mut server, 0, FIRST)?;
         let first = connect(addr, 0, FIRST).await?;
         tokio::time::sleep(SETTLE).await;
         let before = procfs::resident_kb(server.pid())?;
+        admit(&mut server, FIRST, COUNTED)?;
+        let admitted = procfs::resident_kb(server.pid())?;
         let counted = connect(addr, FIRST, COUNTED).await?;
         tokio::time::sleep(SETTLE).await;
-        let after = procfs::resident_kb(server.pid())?;
+        let connected = procfs::resident_kb(server.pid())?;
         let open = |(_, session): &&(Overlay, Session)| !session.connection().is_closed();
         let still = first.iter().chain(&counted).filter(open).count();
         if still != FIRST + COUNTED {
-            anyhow::bail!("only {still} connections are left");
+            bail!("only {still} connections are left");
         }
-        let each = (after - before) / f64::from(u32::try_from(COUNTED)?);
+        let count = f64::from(u32::try_from(COUNTED)?);
         Ok(vec![
-            Line::value("idle_connection", "kB", each)
+            Line::value("idle_connection", "kB", (connected - admitted) / count)
                 .with("samples", COUNTED.into())
                 .at_most(50.0),
+            Line::value("idle_connection_admitted", "kB", (admitted - before) / count)
+                .with("samples", COUNTED.into()),
         ])
     })
 }
 
-/// The other process: admits everybody, until it is killed.
-pub(crate) fn serve() -> anyhow::Result<()> {
+/// Lets the server admit `count` keys from `first` on.
+fn admit(server: &mut Worker, first: usize, count: usize) -> anyhow::Result<()> {
+    server.order(&format!("{first} {count}")).map(drop)
+}
+
+/// The other process: admits whom it is told to.
+pub(crate) fn serve(_: &[String]) -> anyhow::Result<()> {
     block_on(async {
         let endpoint = bind(SERVER, vec![Alpn::Peer])?;
         let addr = endpoint.local_addr();
         let overlay = overlay(endpoint, Vec::new());
-        for number in 0..FIRST + COUNTED {
-            overlay.admit(load::key(number).id());
+        let mut orders = Orders::taken(&addr.to_string()).await?;
+        while let Some(order) = orders.next().await {
+            let (first, count) = order.split_once(' ').context("two numbers are wanted")?;
+            let (first, count): (usize, usize) = (first.parse()?, count.parse()?);
+            for number in first..first + count {
+                overlay.admit(load::key(number).id());
+            }
+            orders.done("admitted").await?;
         }
-        crate::say(&format!("serving {addr}"))?;
-        std::future::pending::<()>().await;
-        drop(overlay);
         Ok(())
     })
 }

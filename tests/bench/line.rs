@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Map, Value, json};
 
-use crate::samples::Samples;
+use crate::samples::{Samples, median};
 
 /// A measure that was taken.
 pub(crate) struct Line {
@@ -55,6 +55,27 @@ impl Line {
         let ratio = if value > 0.0 { self.value / value } else { 0.0 };
         self.with("baseline", json!({ "name": name, "value": rounded(value) }))
             .with("ratio", rounded(ratio))
+    }
+
+    /// A baseline that was taken in turns with it: what counts is the median of
+    /// the ratios of all turns, for the machine is not equally fast in any two.
+    pub(crate) fn in_turns_with(self, name: &str, baseline: f64, ratios: &[f64]) -> Self {
+        let list = ratios.iter().map(|ratio| rounded(*ratio)).collect();
+        self.with("baseline", json!({ "name": name, "value": rounded(baseline) }))
+            .with_number("ratio", median(ratios))
+            .with("ratios", list)
+    }
+
+    /// A target that the ratio of [`Self::in_turns_with`] should reach.
+    pub(crate) fn ratio_at_least(self, target: f64) -> Self {
+        let ratio = self.fields.get("ratio").and_then(Value::as_f64).unwrap_or_default();
+        self.with("target", json!({ "ratio_at_least": target }))
+            .with("met", (ratio >= target).into())
+    }
+
+    /// All values that it is the median of.
+    pub(crate) fn with_all(self, values: &[f64]) -> Self {
+        self.with("values", values.iter().map(|value| rounded(*value)).collect())
     }
 
     pub(crate) fn with(mut self, field: &str, value: Value) -> Self {

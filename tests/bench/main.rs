@@ -6,23 +6,33 @@
 //! taken in the same run are what counts: absolute times are the machine's.
 
 mod bare;
+mod beacon;
+mod client;
 mod commands;
 mod connections;
+mod crowd;
+mod fairness;
+mod first_byte;
 mod idle;
 mod line;
+mod link;
 mod load;
+mod node;
 mod pair;
 mod procfs;
 mod registry;
+mod role;
 mod samples;
+mod switching;
 mod tap;
 mod tasks;
+mod throughput;
 mod tunnel;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use line::Line;
 use pilot_tests::Programs;
 
@@ -30,49 +40,116 @@ use pilot_tests::Programs;
 struct Measure {
     name: &'static str,
     about: &'static str,
-    run: fn(&Programs) -> anyhow::Result<Vec<Line>>,
+    run: Run,
+}
+
+/// What it needs.
+enum Run {
+    /// The three programs, built as this one is.
+    Programs(fn(&Programs) -> anyhow::Result<Vec<Line>>),
+    /// Nothing but this program.
+    Alone(fn() -> anyhow::Result<Vec<Line>>),
 }
 
 /// Everything that is measured, in the order in which it runs.
 const MEASURES: &[Measure] = &[
-    Measure { name: "whoami", about: "`pilotctl whoami`, wall time", run: commands::whoami },
-    Measure { name: "start", about: "daemon start to registered", run: commands::start },
+    Measure {
+        name: "whoami",
+        about: "`pilotctl whoami`, wall time",
+        run: Run::Programs(commands::whoami),
+    },
+    Measure {
+        name: "start",
+        about: "daemon start to registered",
+        run: Run::Programs(commands::start),
+    },
     Measure {
         name: "trust",
         about: "first `trust` of two private nodes until both are trusted",
-        run: commands::trust,
+        run: Run::Programs(commands::trust),
     },
     Measure {
         name: "task_processes",
         about: "a task by three processes, submit to result",
-        run: commands::task,
+        run: Run::Programs(commands::task),
     },
-    Measure { name: "task_api_one", about: "a task, one in flight", run: tasks::one_in_flight },
-    Measure { name: "task_api_many", about: "tasks, 64 in flight", run: tasks::many_in_flight },
-    Measure { name: "echo", about: "an echo over an open tunnel", run: tunnel::echo },
-    Measure { name: "connect", about: "a cold mutual connect", run: tunnel::connect },
+    Measure {
+        name: "task_api_one",
+        about: "a task, one in flight",
+        run: Run::Programs(tasks::one_in_flight),
+    },
+    Measure {
+        name: "task_api_many",
+        about: "tasks, 64 in flight",
+        run: Run::Programs(tasks::many_in_flight),
+    },
+    Measure {
+        name: "echo",
+        about: "an echo over an open tunnel",
+        run: Run::Programs(tunnel::echo),
+    },
+    Measure {
+        name: "connect",
+        about: "a cold mutual connect",
+        run: Run::Programs(tunnel::connect),
+    },
     Measure {
         name: "idle_connection",
         about: "resident memory of an idle connection",
-        run: connections::memory,
+        run: Run::Alone(connections::memory),
     },
-    Measure { name: "idle_daemon", about: "idle daemons: memory, packets, CPU", run: idle::pair },
+    Measure {
+        name: "idle_daemon",
+        about: "idle daemons: memory, packets, CPU",
+        run: Run::Programs(idle::pair),
+    },
+    Measure {
+        name: "relay_throughput",
+        about: "bulk through a beacon, and its CPU time, beside bare quinn",
+        run: Run::Alone(throughput::relayed_and_direct),
+    },
+    Measure {
+        name: "relay_idle_clients",
+        about: "resident memory of 5,000 idle clients of a beacon",
+        run: Run::Alone(crowd::memory),
+    },
+    Measure {
+        name: "relay_fairness",
+        about: "what a flood through a beacon leaves to others",
+        run: Run::Alone(fairness::pairs),
+    },
+    Measure {
+        name: "first_byte",
+        about: "first contact to first byte over links of 20 ms",
+        run: Run::Alone(first_byte::round_trips),
+    },
+    Measure {
+        name: "switch_pause",
+        about: "how long a transfer stands still when its path changes",
+        run: Run::Alone(switching::pauses),
+    },
     Measure {
         name: "registry_register",
         about: "first registrations, each on a connection of its own",
-        run: registry::registrations,
+        run: Run::Programs(registry::registrations),
     },
-    Measure { name: "registry_lookup", about: "look-ups", run: registry::lookups },
+    Measure { name: "registry_lookup", about: "look-ups", run: Run::Programs(registry::lookups) },
     Measure {
         name: "registry_memory",
         about: "the rendezvous with 10,000 connected nodes",
-        run: registry::memory,
+        run: Run::Programs(registry::memory),
     },
 ];
 
-/// The hidden role in which the program is a process of its own with one end
-/// of many connections.
-const SERVE: &str = "--serve-connections";
+/// What this program does as a process of a measure, with these arguments.
+type Role = fn(&[String]) -> anyhow::Result<()>;
+
+const ROLES: &[(&str, Role)] = &[
+    (beacon::ROLE, beacon::serve),
+    (connections::ROLE, connections::serve),
+    (fairness::ROLE, fairness::flood),
+    (throughput::ROLE, throughput::receive),
+];
 
 fn main() -> ExitCode {
     match run() {
@@ -93,7 +170,7 @@ fn run() -> anyhow::Result<bool> {
         match arg.as_str() {
             "--list" => return list().map(|()| true),
             "--only" => only.push(args.next().context("--only needs a name")?),
-            SERVE => return connections::serve().map(|()| true),
+            role::FLAG => return play(&args.collect::<Vec<_>>()).map(|()| true),
             other => bail!("unknown argument {other}; there are --list and --only NAME"),
         }
     }
@@ -103,11 +180,17 @@ fn run() -> anyhow::Result<bool> {
         bail!("no measure begins with {only:?}; see --list");
     }
     load::raise_descriptor_limit();
-    let programs = Programs::built()?;
+    let needs_programs = |measure: &&Measure| matches!(measure.run, Run::Programs(_));
+    let programs = measures.iter().any(needs_programs).then(Programs::built).transpose()?;
     say(&line::machine())?;
     let mut all = true;
     for measure in measures {
-        match (measure.run)(&programs) {
+        let lines = match (&measure.run, &programs) {
+            (Run::Programs(run), Some(programs)) => run(programs),
+            (Run::Programs(_), None) => Err(anyhow!("the programs were not built")),
+            (Run::Alone(run), _) => run(),
+        };
+        match lines {
             Ok(lines) => {
                 for line in lines {
                     say(&line.finish())?;
@@ -120,6 +203,14 @@ fn run() -> anyhow::Result<bool> {
         }
     }
     Ok(all)
+}
+
+/// Runs as one of [`ROLES`].
+fn play(words: &[String]) -> anyhow::Result<()> {
+    let (role, args) = words.split_first().context("--role needs a name")?;
+    let (_, run) = ROLES.iter().find(|(name, _)| name == role).context("no such role")?;
+    load::raise_descriptor_limit();
+    run(args)
 }
 
 fn list() -> anyhow::Result<()> {

@@ -63,7 +63,16 @@ impl Io {
     /// [`io::ErrorKind::WouldBlock`] if the send buffer is full; the batch
     /// was not taken then.
     pub(crate) fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.udp.try_io(Interest::WRITABLE, || self.state.send((&self.udp).into(), transmit))
+        let send = || self.state.send((&self.udp).into(), transmit);
+        match send() {
+            // The runtime does not know of a fresh socket that it has room
+            // before it has polled it once, so it is asked second: to learn
+            // that there is none, and to wait for some.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.udp.try_io(Interest::WRITABLE, send)
+            }
+            sent => sent,
+        }
     }
 
     pub(crate) fn poll_recv(
@@ -116,5 +125,34 @@ fn ask_for_buffers(socket: &socket2::Socket, bytes: usize) {
 impl fmt::Debug for Io {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Io").field("local", &self.local).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fresh_socket_sends_before_the_runtime_has_polled_it() {
+        let to = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        to.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let io = Io::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 65_536).unwrap();
+
+        // Nothing is awaited, so the runtime has not polled the socket.
+        let transmit = Transmit {
+            destination: to.local_addr().unwrap(),
+            ecn: None,
+            contents: b"first",
+            segment_size: None,
+            src_ip: None,
+        };
+        io.try_send(&transmit).unwrap();
+
+        let mut buffer = [0; 16];
+        let (len, from) = to.recv_from(&mut buffer).unwrap();
+        assert_eq!((&buffer[..len], from), (&b"first"[..], io.local()));
     }
 }
