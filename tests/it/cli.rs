@@ -3,8 +3,10 @@
 
 mod content;
 mod doctor;
+mod document;
 mod metrics;
 mod netcheck;
 mod paths;
+mod relayed;
 mod rules;
 mod waiting;

@@ -38,10 +38,8 @@ pub(crate) async fn doctor(
     State(node): State<Arc<Node>>,
     Params(query): Params<DoctorQuery>,
 ) -> Result<Json<DoctorView>, Failure> {
-    let peer: Option<PeerRef> = match &query.peer {
-        Some(text) => {
-            Some(text.parse().map_err(|error| Failure::invalid(format!("{text:?}: {error}")))?)
-        }
+    let peer = match &query.peer {
+        Some(text) => Some(read(&node, text)?),
         None => None,
     };
     let patience = query.wait_ms.map_or(WAIT, Duration::from_millis).min(MAX_WAIT);
@@ -54,6 +52,23 @@ pub(crate) async fn doctor(
     let (_, peer) = tokio::join!(node.network().settled(patience), looked_at);
     let facts = facts(&node, query.client);
     Ok(Json(DoctorView { findings: findings(&facts, peer.as_ref()) }))
+}
+
+/// The peer that a user means, who must be another node.
+fn read(node: &Node, text: &str) -> Result<PeerRef, Failure> {
+    let wanted = text.parse().map_err(|error| Failure::invalid(format!("{text:?}: {error}")))?;
+    let own = node.identity();
+    let is_own = match &wanted {
+        PeerRef::Address(address) => own.address == Some(*address),
+        PeerRef::Name(name) => own.name.as_ref() == Some(name),
+        PeerRef::Key(key) => own.public_key == *key,
+    };
+    match is_own {
+        true => {
+            Err(Failure::invalid(format!("{wanted} is this node itself")).hint("pilotctl doctor"))
+        }
+        false => Ok(wanted),
+    }
 }
 
 fn facts(node: &Node, client: Option<String>) -> Facts {

@@ -74,7 +74,9 @@ fn a_healthy_node_has_no_problem_and_its_peer_is_reached() {
     let text = manager.ctl(&["doctor", "backend", "--timeout", "2s"]).unwrap();
 
     assert_eq!(said.code, Some(0), "{:#?}", said.findings);
-    for code in ["daemon_running", "home", "disk", "rendezvous", "clock", "udp", "peers"] {
+    let well =
+        ["daemon_running", "home", "disk", "rendezvous", "clock", "udp", "beacon", "nat", "peers"];
+    for code in well {
         assert_eq!(said.severity(code), Some("ok"), "{code}: {:#?}", said.findings);
     }
     assert_eq!(said.stderr, "");
@@ -189,6 +191,18 @@ fn a_name_that_is_taken_is_a_warning() {
     assert_eq!(said.mend("name_taken"), "pilot-daemon --name ANOTHER");
 }
 
+#[test]
+fn an_endpoint_at_which_beacons_do_not_see_the_node_is_a_warning() {
+    let mut team = Team::start(&[]).unwrap();
+    team.add("node", &["-endpoint", "203.0.113.9:4000"]).unwrap();
+
+    let said = doctor(team.node("node"), &[]);
+
+    assert_eq!((said.code, said.severity("endpoint_contradicted")), (Some(0), Some("warning")));
+    let mend = said.mend("endpoint_contradicted");
+    assert!(mend.starts_with("pilot-daemon -endpoint 127.0.0.1:4000 "), "{mend}");
+}
+
 /// A daemon with a home of its own in `folder`.
 fn alone(folder: &tempfile::TempDir, registry: Option<&str>, flags: &[&str]) -> Node {
     let flags = flags.iter().map(ToString::to_string).collect();
@@ -266,8 +280,12 @@ fn two_daemons_with_one_key_are_found_out() {
 #[test]
 fn wrong_words_are_usage_errors_and_nothing_is_printed() {
     let team = Team::start(&["node"]).unwrap();
-    let table: [&[&str]; 3] =
-        [&["doctor", "not a peer"], &["doctor", "--timeout", "soon"], &["doctor", "a", "b"]];
+    let table: [&[&str]; 4] = [
+        &["doctor", "node"],
+        &["doctor", "not a peer"],
+        &["doctor", "--timeout", "soon"],
+        &["doctor", "a", "b"],
+    ];
     for args in table {
         let reply = team.node("node").ctl(&[args, &["--json"]].concat()).unwrap();
 

@@ -25,7 +25,7 @@ fn samples(text: &str) -> BTreeMap<&str, f64> {
     samples
 }
 
-fn read(node: &Node) -> String {
+pub(super) fn read(node: &Node) -> String {
     let client = Client::new(node.home().join("pilot.sock"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(client.metrics()).unwrap()

@@ -77,17 +77,31 @@ fn a_beacon_that_does_not_answer_is_waited_for_no_longer_than_asked() {
 }
 
 #[test]
-fn a_node_with_a_rendezvous_knows_that_udp_passes() {
+fn a_node_with_a_rendezvous_is_told_of_its_beacon_and_asks_it() {
     let team = Team::start(&["node"]).unwrap();
+    let node = team.node("node");
 
-    let view = team.node("node").json(&["netcheck", "--timeout", "3s"]).unwrap();
+    let view = node.json(&["netcheck"]).unwrap();
+    let text = node.ok(&["netcheck"]).unwrap();
+    let status = node.json(&["status"]).unwrap();
 
-    assert_eq!(view["udp"], true);
-    for beacon in view["beacons"].as_array().unwrap() {
-        assert_eq!(beacon["transport"], "udp", "{view}");
-        assert!(beacon["rtt_us"].as_u64().is_some_and(|rtt| rtt > 0), "{view}");
-        assert!(beacon["key"].is_string() && beacon["observed"].is_string(), "{view}");
-    }
+    let own = node.socket_addr().unwrap().to_string();
+    assert_eq!((&view["done"], &view["udp"]), (&json!(true), &json!(true)));
+    assert_eq!((&view["nat"], &view["mapping"]), (&json!("none"), &json!("none")));
+    assert_eq!(view["mapped"], json!([own]));
+    let [beacon] = view["beacons"].as_array().unwrap().as_slice() else { panic!("{view}") };
+    assert_eq!((&beacon["transport"], &beacon["observed"]), (&json!("udp"), &json!(own)));
+    assert_eq!(beacon["services"], json!(["stun", "punch", "relay"]));
+    assert!(beacon["rtt_us"].as_u64().is_some_and(|rtt| rtt > 0), "{view}");
+    assert!(beacon["key"].is_string() && beacon.get("problem").is_none(), "{view}");
+    assert!(text.contains("UDP: yes\n") && text.contains("NAT: none (mapping none"), "{text}");
+    let row = text.lines().last().unwrap();
+    assert!(row.starts_with(beacon["address"].as_str().unwrap()), "{text}");
+    assert!([" udp ", " ms ", &own, "stun,punch,relay"].iter().all(|cell| row.contains(cell)));
+    assert_eq!(
+        (&status["network"]["nat"], &status["network"]["beacons"]),
+        (&json!("none"), &view["beacons"])
+    );
 }
 
 #[test]

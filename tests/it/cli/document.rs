@@ -1,0 +1,52 @@
+//! The OpenAPI document of the local API.
+
+use pilot_local_api::{Client, routes};
+use pilot_tests::{Node, NodeOptions, Programs};
+
+const ROUTES: [&str; 24] = [
+    routes::WHOAMI,
+    routes::STATUS,
+    routes::NETCHECK,
+    routes::DOCTOR,
+    routes::METRICS,
+    routes::PEERS,
+    routes::RESOLVE,
+    routes::PING,
+    routes::TRUST,
+    routes::TRUST_PENDING,
+    routes::TRUST_PEER,
+    routes::TRUST_CHECK,
+    routes::TASKS,
+    routes::TASK_ACCEPT,
+    routes::TASK,
+    routes::TASK_WAIT,
+    routes::TASK_WATCH,
+    routes::TASK_RESULT,
+    routes::TASK_RESULTS,
+    routes::TASK_PROGRESS,
+    routes::TASK_DECLINE,
+    routes::TASK_FAIL,
+    routes::TASK_CANCEL,
+    routes::TASK_ATTACHMENT,
+];
+
+#[test]
+fn the_document_describes_every_path_and_no_other() {
+    let (programs, folder) = (Programs::built().unwrap(), tempfile::tempdir().unwrap());
+    let node = Node::start(&programs, folder.path(), "node", NodeOptions::default()).unwrap();
+    let client = Client::new(node.home().join("pilot.sock"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+
+    let document = runtime.block_on(client.openapi()).unwrap();
+
+    let mut described: Vec<&str> =
+        document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    let mut wanted = ROUTES.to_vec();
+    described.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(described, wanted);
+    for schema in ["NetcheckView", "DoctorView", "Finding", "PeerView", "StatusView"] {
+        let pointer = format!("/components/schemas/{schema}");
+        assert!(document.pointer(&pointer).is_some(), "{schema} is not described");
+    }
+}
