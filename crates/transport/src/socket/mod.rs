@@ -8,10 +8,14 @@
 //! Nothing here answers anybody.
 
 mod counters;
+mod datagram;
 mod gather;
 mod inbox;
 mod io;
+mod receive;
 mod routes;
+mod send;
+mod writable;
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -22,90 +26,24 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use pilot_paths::LocalId;
-use pilot_proto::beacon::{RelayId, relay_header, split_relayed};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 
-use crate::demux::{Aside, Kind, Sender, classify, keep_quic};
 pub use counters::{ByWay, SocketStats};
 use counters::{Counters, count};
-use gather::{Gather, Outgoing, Taken};
+pub use datagram::{Datagram, Datagrams, Origin, SendDatagramError};
+use gather::{Gather, Outgoing};
 use inbox::Inbox;
 use io::Io;
 pub use routes::{CarrierId, Place};
 pub(crate) use routes::{Destination, Route, Routes, Way, is_synthetic, synthetic};
-
-/// A datagram that is no QUIC.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Datagram {
-    /// How it came.
-    pub origin: Origin,
-    /// [`Kind::Stun`] or [`Kind::Ours`].
-    pub kind: Kind,
-    /// All of it, at most [`MAX_UDP_PAYLOAD`](crate::MAX_UDP_PAYLOAD) bytes.
-    pub bytes: Bytes,
-}
-
-/// How a datagram came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// To one of this node's sockets.
-    Udp {
-        /// Which.
-        local: LocalId,
-        /// Who sent it, as its header claims.
-        from: SocketAddr,
-    },
-    /// Over a carrier.
-    Carrier(CarrierId),
-    /// Within a relayed packet.
-    Relayed {
-        /// From the beacon there.
-        place: Place,
-        /// Sent by the node with this id, as the beacon says.
-        id: RelayId,
-    },
-}
-
-/// The datagrams of an endpoint that are no QUIC.
-#[derive(Debug)]
-pub struct Datagrams(mpsc::Receiver<Datagram>);
-
-impl Datagrams {
-    /// The next one, or `None` once the endpoint is gone.
-    ///
-    /// Cancel safe: none is lost.
-    pub async fn next(&mut self) -> Option<Datagram> {
-        self.0.recv().await
-    }
-}
-
-/// Why a datagram was not sent.
-#[derive(Debug, thiserror::Error)]
-pub enum SendDatagramError {
-    /// Nobody could tell it from QUIC or garbage.
-    #[error("only STUN and marked datagrams of at most 1472 bytes are sent beside QUIC")]
-    Kind,
-    /// A socket for IPv4 does not reach an IPv6 address.
-    #[error("the socket does not reach {to}")]
-    Unreachable {
-        /// The address.
-        to: SocketAddr,
-    },
-    /// The socket or the carrier is closed.
-    #[error("the socket is closed")]
-    Closed,
-    /// The kernel did not take it; also when its buffer is full.
-    #[error("the datagram was not sent")]
-    Io(#[from] std_io::Error),
-}
+use send::{hold, segments};
+use writable::Writable;
 
 /// A carrier as the socket sees it.
 #[derive(Clone)]
@@ -199,53 +137,6 @@ impl Socket {
         self.others.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    /// Sends one STUN or marked datagram from one of the sockets.
-    pub(crate) fn send_datagram(
-        &self,
-        local: LocalId,
-        to: SocketAddr,
-        contents: &[u8],
-    ) -> Result<(), SendDatagramError> {
-        match classify(contents) {
-            Kind::Stun | Kind::Ours | Kind::Relayed => {}
-            Kind::Quic | Kind::Garbage => return Err(SendDatagramError::Kind),
-        }
-        let io = self.io(local).ok_or(SendDatagramError::Closed)?;
-        let destination = io.reachable(to).ok_or(SendDatagramError::Unreachable { to })?;
-        let transmit =
-            Transmit { destination, ecn: None, contents, segment_size: None, src_ip: None };
-        io.try_send(&transmit)?;
-        count(&self.counters.sent, 1);
-        Ok(())
-    }
-
-    /// Sends one marked datagram, or STUN, to a beacon.
-    pub(crate) fn send_to_place(
-        &self,
-        place: Place,
-        contents: &[u8],
-    ) -> Result<(), SendDatagramError> {
-        match place {
-            Place::Udp(to) => self.send_datagram(LocalId::MAIN, to, contents),
-            Place::Carrier(id) => {
-                let carrier = self.carrier(id).ok_or(SendDatagramError::Closed)?;
-                self.give(&carrier, Bytes::copy_from_slice(contents));
-                Ok(())
-            }
-        }
-    }
-
-    /// Sends one marked datagram to a peer through the relay at `place`.
-    pub(crate) fn send_relayed(
-        &self,
-        place: Place,
-        id: &RelayId,
-        contents: &[u8],
-    ) -> Result<(), SendDatagramError> {
-        let packet = [&relay_header(*id)[..], contents].concat();
-        self.send_to_place(place, &packet)
-    }
-
     fn carrier(&self, id: CarrierId) -> Option<mpsc::Sender<Bytes>> {
         self.end_of(id).map(|end| end.out)
     }
@@ -269,213 +160,6 @@ impl Socket {
             }
             Destination::Nobody => addr,
         }
-    }
-
-    fn give(&self, carrier: &mpsc::Sender<Bytes>, datagram: Bytes) {
-        let counter = match carrier.try_send(datagram) {
-            Ok(()) => &self.counters.sent,
-            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => &self.counters.dropped,
-        };
-        count(counter, 1);
-    }
-
-    /// Takes one datagram that came over a carrier.
-    pub(crate) fn receive(&self, id: CarrierId, datagram: Bytes) {
-        let place = Place::Carrier(id);
-        match classify(&datagram) {
-            Kind::Quic => self.quic_from(id.synthetic(), datagram),
-            kind @ (Kind::Stun | Kind::Ours) => {
-                self.hand_over(Origin::Carrier(id), kind, datagram);
-            }
-            Kind::Relayed => {
-                let Some((relay_id, inner)) = split_relayed(&datagram) else { return };
-                let inner = datagram.slice_ref(inner);
-                match classify(&inner) {
-                    Kind::Quic => self.relayed_quic(place, &relay_id, inner),
-                    Kind::Ours => {
-                        let origin = Origin::Relayed { place, id: relay_id };
-                        self.hand_over(origin, Kind::Ours, inner);
-                    }
-                    Kind::Stun | Kind::Relayed | Kind::Garbage => count(&self.counters.garbage, 1),
-                }
-            }
-            Kind::Garbage => count(&self.counters.garbage, 1),
-        }
-    }
-
-    fn relayed_quic(&self, place: Place, id: &RelayId, datagram: Bytes) {
-        match self.routes.relayed_source(place, id, 1) {
-            Some(source) => {
-                count(&self.counters.from_peers.relayed, 1);
-                self.quic_from(source, datagram);
-            }
-            None => count(&self.counters.garbage, 1),
-        }
-    }
-
-    /// Queues one datagram for QUIC; the newest is lost beyond the bound.
-    fn quic_from(&self, source: SocketAddr, datagram: Bytes) {
-        let counter = match self.inbox.push(source, datagram) {
-            true => &self.counters.quic,
-            false => &self.counters.dropped,
-        };
-        count(counter, 1);
-        self.waker.wake();
-    }
-
-    /// Leaves only QUIC of one sender in one received batch.
-    fn sort(&self, local: LocalId, buffer: &mut [u8], meta: &mut RecvMeta) {
-        let Some(batch) = buffer.get_mut(..meta.len) else { return };
-        let from = canonical(meta.addr);
-        let place = Place::Udp(from);
-        let kept = keep_quic(batch, meta.stride, |aside| match aside {
-            Aside::Datagram(kind, bytes) => {
-                self.hand_over(Origin::Udp { local, from }, kind, Bytes::copy_from_slice(bytes));
-            }
-            Aside::Relayed(id, bytes) => {
-                let origin = Origin::Relayed { place, id };
-                self.hand_over(origin, Kind::Ours, Bytes::copy_from_slice(bytes));
-            }
-            Aside::Quic(Sender::Direct, bytes) => {
-                let source = self.routes.source(local, from, 1);
-                self.count_direct(source, 1);
-                self.quic_from(as_quic_sees(source), Bytes::copy_from_slice(bytes));
-            }
-            Aside::Quic(Sender::Relayed(id), bytes) => {
-                self.relayed_quic(place, &id, Bytes::copy_from_slice(bytes));
-            }
-            Aside::Garbage(_) => count(&self.counters.garbage, 1),
-        });
-        let datagrams = kept.len.div_ceil(kept.stride);
-        let source = match kept.sender {
-            Sender::Direct => {
-                let source = self.routes.source(local, from, datagrams);
-                self.count_direct(source, datagrams);
-                Some(source)
-            }
-            Sender::Relayed(id) => self
-                .routes
-                .relayed_source(place, &id, datagrams)
-                .inspect(|_| count(&self.counters.from_peers.relayed, datagrams)),
-        };
-        (meta.len, meta.stride) = (kept.len, kept.stride);
-        match source {
-            Some(source) => {
-                if is_synthetic(source) {
-                    meta.dst_ip = None;
-                }
-                meta.addr = as_quic_sees(source);
-                count(&self.counters.quic, datagrams);
-            }
-            None => {
-                count(&self.counters.garbage, datagrams);
-                meta.len = 0;
-            }
-        }
-    }
-
-    fn count_direct(&self, source: SocketAddr, datagrams: usize) {
-        if is_synthetic(source) {
-            count(&self.counters.from_peers.direct, datagrams);
-        }
-    }
-
-    fn hand_over(&self, origin: Origin, kind: Kind, bytes: Bytes) {
-        let counter = match self.aside.try_send(Datagram { origin, kind, bytes }) {
-            Ok(()) => &self.counters.aside,
-            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => &self.counters.dropped,
-        };
-        count(counter, 1);
-    }
-
-    fn gathered(&self, io: &Arc<Io>, out: &Outgoing<'_>) -> std_io::Result<()> {
-        if self.gather.send(io, out)? == Taken::Waits {
-            self.waker.wake();
-        }
-        Ok(())
-    }
-
-    fn send_to_peer(&self, route: &Route, transmit: &Transmit<'_>) -> std_io::Result<()> {
-        let datagrams = segments(transmit);
-        let to_peers = &self.counters.to_peers;
-        let (io, to, header) = match route.way() {
-            None => {
-                hold(route, transmit);
-                return Ok(());
-            }
-            Some(Way::Direct { local, remote }) => match self.io(local) {
-                Some(io) => (io, remote, None),
-                None => return Ok(()),
-            },
-            Some(Way::Relayed { place: Place::Udp(beacon) }) => {
-                (Arc::clone(&self.main), beacon, Some(relay_header(route.relay_id)))
-            }
-            Some(Way::Relayed { place: Place::Carrier(id) }) => {
-                let Some(carrier) = self.carrier(id) else { return Ok(()) };
-                let header = relay_header(route.relay_id);
-                self.send_on_carrier(&carrier, &header, transmit);
-                count(&to_peers.relayed, datagrams);
-                return Ok(());
-            }
-        };
-        let Some(to) = io.reachable(to) else { return Ok(()) };
-        let counter = if header.is_some() { &to_peers.relayed } else { &to_peers.direct };
-        let header = header.as_ref().map_or(&[][..], |header| &header[..]);
-        let Transmit { ecn, contents, segment_size: segment, .. } = *transmit;
-        let out = Outgoing { to, from: None, ecn, contents, segment, header };
-        match self.gathered(&io, &out) {
-            // QUIC waits for the main socket alone.
-            Err(_) if !Arc::ptr_eq(&io, &self.main) => Ok(()),
-            sent => sent.inspect(|()| {
-                count(counter, datagrams);
-                count(&self.counters.sent, datagrams);
-            }),
-        }
-    }
-
-    /// Sends everything to the peer this way from now on, first what was held
-    /// for want of one.
-    pub(crate) fn set_way(&self, route: &Route, way: Option<Way>) {
-        route.set_way(way);
-        if way.is_none() {
-            return;
-        }
-        for datagram in route.take_held(Instant::now()) {
-            let transmit = Transmit {
-                destination: route.synthetic,
-                ecn: None,
-                contents: &datagram,
-                segment_size: None,
-                src_ip: None,
-            };
-            if let Err(error) = self.send_to_peer(route, &transmit) {
-                tracing::trace!(%error, "what was held is lost");
-            }
-        }
-    }
-
-    fn send_on_carrier(
-        &self,
-        carrier: &mpsc::Sender<Bytes>,
-        header: &[u8],
-        transmit: &Transmit<'_>,
-    ) {
-        let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
-        for datagram in transmit.contents.chunks(segment.max(1)) {
-            self.give(carrier, [header, datagram].concat().into());
-        }
-    }
-}
-
-/// How many datagrams there are in a batch.
-fn segments(transmit: &Transmit<'_>) -> usize {
-    transmit.segment_size.map_or(1, |segment| transmit.contents.len().div_ceil(segment.max(1)))
-}
-
-fn hold(route: &Route, transmit: &Transmit<'_>) {
-    let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
-    for datagram in transmit.contents.chunks(segment.max(1)) {
-        route.hold(Instant::now(), Bytes::copy_from_slice(datagram));
     }
 }
 
@@ -580,49 +264,8 @@ impl AsyncUdpSocket for Socket {
     }
 }
 
-impl Socket {
-    fn sort_all(
-        &self,
-        local: LocalId,
-        bufs: &mut [IoSliceMut<'_>],
-        meta: &mut [RecvMeta],
-        batches: usize,
-    ) {
-        for (buffer, meta) in bufs.iter_mut().zip(meta).take(batches) {
-            self.sort(local, buffer, meta);
-        }
-    }
-}
-
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket").field("local", &self.main.local()).finish_non_exhaustive()
-    }
-}
-
-/// Waits for room in the send buffer; each has its own place in the queue of wakers.
-struct Writable {
-    io: Arc<Io>,
-    waiting: Option<Waiting>,
-}
-
-type Waiting = Pin<Box<dyn Future<Output = std_io::Result<()>> + Send + Sync>>;
-
-impl UdpPoller for Writable {
-    fn poll_writable(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std_io::Result<()>> {
-        let Self { io, waiting } = &mut *self;
-        let future = waiting.get_or_insert_with(|| {
-            let io = Arc::clone(io);
-            Box::pin(async move { io.writable().await })
-        });
-        let result = ready!(future.as_mut().poll(cx));
-        *waiting = None;
-        Poll::Ready(result)
-    }
-}
-
-impl fmt::Debug for Writable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writable").field("waiting", &self.waiting.is_some()).finish()
     }
 }
