@@ -73,6 +73,8 @@ pub(crate) fn observe(socket: &UdpSocket, third: &UdpSocket) -> anyhow::Result<O
         match third.recv_from(&mut buffer) {
             Ok((length, from)) if buffer.get(..length) == Some(&hello) => return Ok(Some(from)),
             Ok(_) => {}
+            // A socket with a timeout is not taken up again after a signal.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if is_timeout(error.kind()) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
@@ -155,7 +157,11 @@ fn probe(
                 _ => {}
             },
             Err(error)
-                if is_timeout(error.kind()) || error.kind() == ErrorKind::ConnectionRefused => {}
+                if is_timeout(error.kind())
+                    || matches!(
+                        error.kind(),
+                        ErrorKind::ConnectionRefused | ErrorKind::Interrupted
+                    ) => {}
             Err(error) => return Err(error.into()),
         }
     }
