@@ -1,6 +1,6 @@
 //! Numbers for Prometheus.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pilot_local_api::Client;
 use pilot_tests::{Node, Team};
@@ -65,6 +65,34 @@ fn paths_datagrams_and_queues_are_counted() {
     assert!(changes.map(|(_, count)| count).sum::<f64>() > 0.0, "{after:?}");
     assert!(grown("pilot_socket_sent_datagrams_total") > 0.0);
     assert!(grown("pilot_socket_received_datagrams_total{kind=\"quic\"}") > 0.0);
+}
+
+#[test]
+fn every_family_is_described_and_no_other_is() {
+    let team = Team::start(&["node"]).unwrap();
+    let node = team.node("node");
+    node.ok(&["netcheck"]).unwrap();
+
+    let text = read(node);
+
+    let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let given: BTreeSet<&str> =
+        families.filter_map(|family| family.split_whitespace().next()).collect();
+    let source = include_str!("../../../daemon/src/api/metrics.rs");
+    let rows = source.lines().filter_map(|line| line.strip_prefix("//! | `pilot_"));
+    let described: BTreeSet<&str> = rows
+        .filter_map(|row| row.split(" | ").next())
+        .flat_map(|names| names.split(", "))
+        .map(|name| name.trim_matches('`'))
+        .collect();
+    let given: BTreeSet<&str> =
+        given.iter().filter_map(|name| name.strip_prefix("pilot_")).collect();
+    let described: BTreeSet<&str> =
+        described.iter().map(|name| name.trim_start_matches("pilot_")).collect();
+    let missing: Vec<_> = described.difference(&given).collect();
+    assert!(given.is_subset(&described), "not described: {:?}", given.difference(&described));
+    // It takes half a minute to be known.
+    assert_eq!(missing, [&"nat_lifetime_seconds"]);
 }
 
 #[test]
