@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -32,6 +33,13 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
 /// returned must be reached within 1 s. A handshake that takes longer than
 /// this pause still wins over the later ones.
 const DIAL_ANEW: Duration = Duration::from_millis(250);
+
+/// Pause before a try dials once more although somebody has answered, and is
+/// still to answer the hello.
+///
+/// A peer that has just started may learn in the midst of a handshake that the
+/// packets are this node's: QUIC hears nothing more on that connection.
+const GREET_ANEW: Duration = Duration::from_millis(500);
 
 /// Dials of one try at once: one each quarter of a second, and one for each card
 /// that comes meanwhile. Beyond it those under way must do.
@@ -71,14 +79,6 @@ pub enum DialError {
     /// This node is stopping.
     #[error("the node is stopping")]
     Stopping,
-}
-
-/// What a dial comes to.
-enum Reached {
-    /// Nothing was said on it yet.
-    Connection(Connection),
-    /// It came about otherwise meanwhile.
-    Session(Session),
 }
 
 impl From<ConnectError> for DialError {
@@ -137,52 +137,55 @@ impl Inner {
         if matches!(reached, Err(DialError::NotTrustedThere)) {
             self.host.link(id, LinkEvent::NotTrusted);
         }
-        let reached = reached?;
-        let connection = match reached {
-            Reached::Session(session) => return Ok(session),
-            Reached::Connection(connection) => connection,
-        };
-        // Once the peer has heard the hello it may count on this connection,
-        // so it is not given up if the caller is, or if another one is ready.
-        let greeted = self.tasks.spawn(Arc::clone(self).greet(connection)).await;
-        let greeted = greeted.unwrap_or(Err(DialError::Stopping));
-        if matches!(greeted, Err(DialError::NotTrustedThere)) {
-            self.host.link(id, LinkEvent::NotTrusted);
-        }
-        greeted
+        reached
     }
 
     /// Dials again and again by the best path to the peer until somebody
-    /// answers in whatever way, or there is a session.
+    /// answers in whatever way and, if it is the peer, says hello; or until
+    /// there is a session otherwise.
     ///
     /// While there is no path, also knocks at the endpoints on its card: who
     /// answers there says more than silence, namely that it has another key,
     /// speaks another version, or does not trust this node.
-    async fn reach(&self, id: NodeId, peer: &Peer) -> Result<Reached, DialError> {
+    async fn reach(self: &Arc<Self>, id: NodeId, peer: &Peer) -> Result<Session, DialError> {
         let mut news = peer.news();
         let mut dials = FuturesUnordered::new();
+        let mut greetings = FuturesUnordered::new();
+        let mut answered = None;
         let mut knocks = FuturesUnordered::new();
         loop {
             news.mark_unchanged();
             if let Some(session) = peer.session() {
-                return Ok(Reached::Session(session));
+                return Ok(session);
             }
             let card = peer.card();
             let path = self.endpoint.reach().path(&id);
             let has_path = path.is_some_and(|path| path.way.is_some());
-            if !has_path && !dials.is_empty() && knocks.is_empty() {
+            let tries = dials.len() + greetings.len();
+            if !has_path && tries > 0 && knocks.is_empty() {
                 knocks.push(self.knock(id, card));
             }
-            if dials.len() < MAX_DIALS && (has_path || dials.is_empty()) {
+            let is_greeting = answered.is_some_and(|at: Instant| at.elapsed() < GREET_ANEW);
+            if tries == 0 || (has_path && !is_greeting && tries < MAX_DIALS) {
                 dials.push(self.endpoint.connect_peer(id, Alpn::Peer));
             }
             tokio::select! {
-                Some(answered) = dials.next() => match answered {
+                Some(dialled) = dials.next() => match dialled {
                     // Its paths are gone, because it said so to another try.
                     Err(_) if !self.host.admits(&id) => return Err(DialError::NotTrustedThere),
-                    answered => return Ok(Reached::Connection(answered?)),
+                    Err(error) => return Err(error.into()),
+                    Ok(connection) => {
+                        answered = Some(Instant::now());
+                        // Once the peer has heard the hello it may count on this
+                        // connection: it is not given up if the caller is, or if
+                        // another one is ready.
+                        greetings.push(self.tasks.spawn(Arc::clone(self).greet(connection)));
+                    }
                 },
-                Some(answered) = knocks.next() => answered?,
+                Some(greeted) = greetings.next() => {
+                    return greeted.unwrap_or(Err(DialError::Stopping));
+                }
+                Some(knocked) = knocks.next() => knocked?,
                 _ = news.changed() => {}
                 () = tokio::time::sleep(DIAL_ANEW) => {}
             }
