@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{sleep_until, timeout};
 
 use super::Reach;
-use super::beacons::Errand;
+use super::beacon::Errand;
 use super::network::Network;
 use crate::candidates::local_candidates;
 use crate::carrier::{Carrier, CarrierError, Opening, Pump, open};

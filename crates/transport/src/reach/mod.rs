@@ -7,11 +7,13 @@
 //! [`Reach::drive`] does the work, and somebody must await it.
 
 mod asks;
+mod beacon;
 mod beacons;
 mod binding;
 mod counters;
 mod driver;
 mod network;
+mod outputs;
 mod peers;
 mod sockets;
 mod state;
@@ -27,7 +29,7 @@ use tokio::sync::{Notify, watch};
 use crate::carrier::Proxies;
 use crate::socket::{Datagrams, Place, Socket, SocketStats};
 use crate::tls::Tls;
-pub use beacons::{BeaconAt, BeaconReport};
+pub use beacon::{BeaconAt, BeaconReport};
 pub use counters::{PathCounters, ProbeCounters};
 pub use peers::PathInfo;
 pub use state::Progress;

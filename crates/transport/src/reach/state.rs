@@ -7,23 +7,23 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use pilot_identity::{NONCE_BYTES, NodeId, NodeKey, SignedTicket};
+use pilot_identity::{NodeId, NodeKey, SignedTicket};
 use pilot_paths::{
-    BeaconId, Discovery, Finding, Lifetime, Local, LocalId, Opened, Output, Paths, Purpose,
-    StunOutput, Via,
+    BeaconId, Discovery, Finding, Lifetime, Local, LocalId, Opened, Paths, StunOutput, Via,
 };
 use pilot_proto::beacon::RelayId;
-use pilot_proto::envelope::{Envelope, seal_probe};
+use pilot_proto::envelope::Envelope;
 use pilot_proto::probe::{MAX_CANDIDATES, Nat, Probe};
 use tokio::sync::watch;
 
 use super::asks::{Asker, Asks};
-use super::beacons::{BeaconReport, Beacons, means};
+use super::beacon::BeaconReport;
+use super::beacons::{Beacons, means};
 use super::counters::PathCounters;
 use super::peers::Peers;
 use super::sockets::{Owner, Sockets};
 use crate::demux::Kind;
-use crate::socket::{Datagram, Origin, Place, Socket, Way};
+use crate::socket::{Datagram, Origin, Place, Socket};
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -34,8 +34,8 @@ pub(super) struct State {
     pub(super) ticket: Option<SignedTicket>,
     discovery: Discovery,
     lifetime: Lifetime,
-    asks: Asks,
-    sockets: Sockets,
+    pub(super) asks: Asks,
+    pub(super) sockets: Sockets,
     /// Addresses of the main socket on this machine's interfaces.
     own: Vec<SocketAddr>,
     /// The one endpoint the operator gave.
@@ -287,16 +287,15 @@ impl State {
         self.lifetime.handle_server(server, self.network, now);
         self.run_stun(now);
 
-        let finding = self.discovery.finding();
+        let finding = self.finding();
         let mapped: Vec<SocketAddr> = match self.fixed {
             Some(_) => Vec::new(),
             None => finding.mapped.iter().copied().chain(observed).collect(),
         };
-        let nat = if self.beacons.is_udp_blocked() { Nat::BLOCKED } else { finding.nat };
         let local = Local {
             candidates: self.all_candidates(&mapped),
             mapped: mapped.first().copied(),
-            nat,
+            nat: finding.nat,
             keepalive: self.lifetime.keepalive(),
             beacons: self.beacons.seen(),
             network: self.network,
@@ -384,93 +383,15 @@ impl State {
         }
     }
 
-    /// Does what the machine of `peer` wants done, in order.
-    fn run_peer(&mut self, peer: &NodeId, now: Instant) {
-        while let Some(output) = self.peers.get_mut(peer).and_then(|p| p.paths.poll_output()) {
-            match output {
-                Output::Send { via, probe } => self.send_probe(peer, via, &probe),
-                Output::Use(chosen) => {
-                    let way = chosen.and_then(|chosen| self.way(chosen.via));
-                    if let Some(entry) = self.peers.get(peer) {
-                        self.counters.changed(entry.paths.reason());
-                        self.socket.set_way(&entry.route, way);
-                        tracing::info!(peer = %peer.short(), path = %words(way),
-                            reason = entry.paths.reason().word(), "path");
-                    }
-                }
-                Output::OpenSockets { request, count, purpose } => {
-                    self.open_for(peer, request, count, purpose, now);
-                }
-                Output::CloseSockets(ids) => self.sockets.close(&self.socket, &ids),
-            }
-        }
-        self.peers.schedule(peer);
-        if let Some(entry) = self.peers.get(peer) {
-            entry.tell();
-        }
-    }
-
-    fn open_for(
-        &mut self,
-        peer: &NodeId,
-        request: pilot_paths::OpenRequest,
-        count: u16,
-        purpose: Purpose,
-        now: Instant,
-    ) {
-        let owner = Owner::Peer(*peer);
-        let ids = self.sockets.open(&self.socket, owner, count);
-        let server = self.beacons.stun_servers().first().map(|server| server.address);
-        match (purpose, server) {
-            (Purpose::Fresh, Some(server)) if !ids.is_empty() => {
-                for id in &ids {
-                    self.asks.send_fresh(&self.socket, *id, server, now);
-                }
-                self.sockets.await_mapping(owner, request, ids, now);
-            }
-            (Purpose::Fresh | Purpose::Birthday, _) => {
-                let sockets = ids.into_iter().map(|id| (id, None)).collect();
-                if let Some(entry) = self.peers.get_mut(peer) {
-                    entry.paths.handle_sockets(Opened { request, sockets }, now);
-                }
-            }
-        }
-    }
-
-    fn way(&self, via: Via) -> Option<Way> {
-        match via {
-            Via::Direct { local, remote } => Some(Way::Direct { local, remote }),
-            Via::Relay(beacon) => self.beacons.place(beacon).map(|place| Way::Relayed { place }),
-        }
-    }
-
-    fn send_probe(&mut self, peer: &NodeId, via: Via, probe: &Probe) {
-        let Some(entry) = self.peers.get(peer) else { return };
-        let mut nonce = [0; NONCE_BYTES];
-        if getrandom::fill(&mut nonce).is_err() {
-            return;
-        }
-        let datagram = seal_probe(&entry.pair, nonce, probe);
-        let sent = match via {
-            Via::Direct { local, remote } => self.socket.send_datagram(local, remote, &datagram),
-            Via::Relay(beacon) => match self.beacons.place(beacon) {
-                Some(place) => self.socket.send_relayed(place, &entry.route.relay_id, &datagram),
-                None => return,
-            },
-        };
-        match sent {
-            Ok(()) => self.counters.sent.count(probe),
-            Err(error) => tracing::trace!(%error, "a probe was not sent"),
-        }
-    }
-
     pub(super) fn place_of(&self, beacon: BeaconId) -> Option<Place> {
         self.beacons.place(beacon)
     }
 
+    /// What is known of the NAT. That no beacon answers over UDP is known
+    /// sooner than that no STUN server does; but one that does proves more.
     pub(super) fn finding(&self) -> Finding {
         let mut finding = self.discovery.finding().clone();
-        if self.beacons.is_udp_blocked() {
+        if finding.mapped.is_empty() && self.beacons.is_udp_blocked() {
             finding.nat = Nat::BLOCKED;
         }
         finding
@@ -490,15 +411,5 @@ impl State {
 
     pub(super) fn extra_sockets(&self) -> usize {
         self.sockets.count()
-    }
-}
-
-/// A way in words, for the log.
-fn words(way: Option<Way>) -> String {
-    match way {
-        None => "none".to_owned(),
-        Some(Way::Direct { remote, .. }) => format!("direct {remote}"),
-        Some(Way::Relayed { place: Place::Udp(at) }) => format!("relayed by {at}"),
-        Some(Way::Relayed { place: Place::Carrier(_) }) => "relayed over TCP".to_owned(),
     }
 }
