@@ -38,6 +38,7 @@ mod chosen;
 mod clock;
 mod compat;
 mod discovery;
+mod held;
 mod lifetime;
 mod local;
 mod output;

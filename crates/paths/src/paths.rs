@@ -25,7 +25,7 @@ mod probes;
 mod punching;
 mod settling;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,7 @@ use crate::campaign::Campaign;
 use crate::chance::Chance;
 use crate::choice::Choice;
 use crate::chosen::{Chosen, Reason};
+use crate::held::Held;
 use crate::local::{Local, Opened, Traffic};
 use crate::output::Output;
 use crate::own::{Own, canonical};
@@ -88,7 +89,7 @@ pub struct Paths {
     ping_limit: Bucket,
     birthday_limit: Bucket,
     /// Sockets that were opened for this machine.
-    held: BTreeSet<LocalId>,
+    held: Held,
     settled: Instant,
     outbox: VecDeque<Output>,
 }
@@ -124,7 +125,7 @@ impl Paths {
             sources: Sources::new(),
             ping_limit: PINGS,
             birthday_limit: BIRTHDAYS,
-            held: BTreeSet::new(),
+            held: Held::default(),
             settled: now,
             outbox: VecDeque::new(),
         }
@@ -245,7 +246,7 @@ impl Paths {
     /// are given back by [`Output::CloseSockets`].
     pub fn handle_sockets(&mut self, opened: Opened, now: Instant) {
         let Opened { request, sockets } = opened;
-        self.held.extend(sockets.iter().map(|(local, _)| *local));
+        self.held.add(sockets.iter().map(|(local, _)| *local));
         let fresh =
             sockets.iter().find_map(|(local, mapped)| Some((*local, canonical((*mapped)?))));
         let locals = sockets.iter().map(|(local, _)| *local);
@@ -257,7 +258,7 @@ impl Paths {
 
     /// A socket that was opened for this machine is gone.
     pub fn handle_socket_lost(&mut self, local: LocalId, now: Instant) {
-        self.held.remove(&local);
+        self.held.remove(local);
         self.pairs.forget_local(local);
         self.volleys.forget_local(local);
         self.birthday.handle_socket_lost(local);
@@ -280,6 +281,7 @@ impl Paths {
             self.campaign.deadline().filter(|_| self.needed),
             self.volleys.deadline(),
             self.birthday.deadline(),
+            self.held.deadline(self.settled),
             self.peer_heard.filter(|_| !self.wanted).map(|heard| heard + AWAKE_FOR),
         ];
         deadlines.into_iter().flatten().min()

@@ -37,6 +37,7 @@ impl Paths {
         self.targets.add_seen(remote);
         let key = (local, remote);
         self.pairs.note_heard(key, now);
+        self.held.note_pinged(local, now);
         if self.pairs.is_usable(key) || !self.sources.may_check(local, remote, now) {
             return;
         }

@@ -34,7 +34,7 @@ impl Paths {
         self.choose(now);
         self.look_around(now);
         self.punch(now);
-        self.close_unused();
+        self.close_unused(now);
     }
 
     fn is_awake(&self, now: Instant) -> bool {
@@ -52,6 +52,7 @@ impl Paths {
     pub(super) fn on_network_changed(&mut self, now: Instant) {
         self.pairs.forget_all();
         self.pings.forget();
+        self.held.forget_pings();
         self.volleys.stop();
         self.birthday.stop();
         self.targets.forget_seen();
@@ -97,7 +98,7 @@ impl Paths {
         self.needed = needed;
     }
 
-    fn close_unused(&mut self) {
+    fn close_unused(&mut self, now: Instant) {
         if self.held.is_empty() {
             return;
         }
@@ -108,9 +109,8 @@ impl Paths {
             .chain(self.birthday.locals().iter().copied())
             .chain(self.campaign.fresh())
             .collect();
-        let unused: Vec<LocalId> = self.held.difference(&used).copied().collect();
+        let unused = self.held.take_unused(&used, now);
         if !unused.is_empty() {
-            self.held.retain(|local| used.contains(local));
             self.outbox.push_back(Output::CloseSockets(unused));
         }
     }

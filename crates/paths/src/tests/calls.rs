@@ -213,6 +213,24 @@ fn a_fresh_mapping_follows_when_the_main_socket_does_not_get_through() {
 }
 
 #[test]
+fn a_fresh_socket_that_the_peer_pings_stays_though_another_path_is_proven_first() {
+    let mut bench = Bench::wanted(STRICT);
+    bench.pass(millis(40));
+    bench.answer_call(STRICT);
+    bench.pass(millis(600));
+    give_fresh(&mut bench, 5, Some(FRESH_MAPPED));
+
+    bench.ping(Via::Direct { local: LocalId(5), remote: address(PEER) }, 1);
+    bench.prove(PEER);
+    assert_eq!(bench.chosen().map(|(via, _)| via), Some(direct(PEER)));
+    bench.pass(millis(29_000));
+    assert_eq!(bench.closed(), [], "the peer may have chosen it");
+
+    bench.pass(millis(2_000));
+    assert_eq!(bench.closed(), [LocalId(5)]);
+}
+
+#[test]
 fn then_the_other_one_begins_and_what_does_not_help_is_closed() {
     let mut bench = Bench::wanted(STRICT);
     bench.pass(millis(40));

@@ -294,7 +294,7 @@ impl World {
         assert!(paths.pairs.len() <= MAX_PAIRS);
         assert!(paths.pings.len() <= MAX_OUTSTANDING);
         assert!(paths.sources.len() <= MAX_SOURCES);
-        assert_eq!(paths.held, self.held);
+        assert_eq!(paths.held.locals(), self.held);
         if let Some(Via::Direct { local, remote }) = paths.choice.via() {
             assert!(paths.pairs.find((local, remote)).is_some());
         }

@@ -180,6 +180,10 @@ fn as_quic_sees(addr: SocketAddr) -> SocketAddr {
     }
 }
 
+/// Datagrams of a batch by which QUIC finds out whether anything passes; what
+/// comes in larger batches is data, and said again without our help.
+const PROBES: usize = 2;
+
 impl AsyncUdpSocket for Socket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
         Box::pin(Writable { io: Arc::clone(&self.main), waiting: None })
@@ -196,7 +200,7 @@ impl AsyncUdpSocket for Socket {
             }
             Destination::Peer(route) => {
                 self.send_to_peer(&route, transmit)?;
-                if route.is_doubted() {
+                if route.is_doubted() && route.way().is_some() && segments <= PROBES {
                     hold(&route, transmit);
                 }
                 if route.count_sent(segments) {

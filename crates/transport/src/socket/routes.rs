@@ -91,7 +91,8 @@ pub(crate) struct Route {
     heard: AtomicU64,
     /// The first datagram sent in a quiet time stirs whoever watches.
     quiet: AtomicBool,
-    /// Nothing came back for a moment: what is sent is held, too.
+    /// Nothing has come back since it was quiet, or for a moment: what is sent
+    /// is held, too.
     doubted: AtomicBool,
     /// What was sent while there was no way, or a doubted one, and when.
     held: Mutex<VecDeque<(Instant, Bytes)>>,
@@ -164,7 +165,7 @@ impl Route {
     /// that one only seconds after it is there.
     pub(crate) fn set_doubted(&self, doubted: bool) {
         if self.doubted.swap(doubted, Ordering::Relaxed) && !doubted {
-            self.held.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            drop(std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner)));
         }
     }
 
@@ -205,9 +206,11 @@ impl Route {
         (self.sent.load(Ordering::Relaxed), self.heard.load(Ordering::Relaxed))
     }
 
-    /// From now on the next datagram sent stirs whoever watches.
+    /// From now on the next datagram sent stirs whoever watches, and is held
+    /// until something comes back: the way may have died in the silence.
     pub(crate) fn rest(&self) {
         self.quiet.store(true, Ordering::Relaxed);
+        self.doubted.store(true, Ordering::Relaxed);
     }
 }
 

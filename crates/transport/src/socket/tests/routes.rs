@@ -85,9 +85,11 @@ fn the_first_datagram_after_a_rest_is_told() {
 
     assert!(route.count_sent(1));
     assert!(!route.count_sent(1));
+    assert!(!route.is_doubted());
     route.rest();
     assert!(route.count_sent(1));
     assert_eq!(route.traffic().0, 3);
+    assert!(route.is_doubted(), "until something comes back");
 }
 
 #[test]
