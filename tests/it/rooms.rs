@@ -27,9 +27,15 @@ fn reached_from(package: &str) -> Vec<String> {
 
 #[test]
 fn pure_crates_reach_no_clock_and_no_io() {
-    for package in
-        ["pilot-identity", "pilot-proto", "pilot-trust", "pilot-tasks", "pilot-paths", "pilot-stun"]
-    {
+    for package in [
+        "pilot-identity",
+        "pilot-proto",
+        "pilot-trust",
+        "pilot-tasks",
+        "pilot-paths",
+        "pilot-stun",
+        "pilot-files",
+    ] {
         let reached = reached_from(package);
 
         for forbidden in SHELL {
@@ -54,6 +60,7 @@ fn dependencies_point_right_or_down() {
         ("pilot-proto", &["pilot-trust", "pilot-tasks", "pilot-transport", "pilot-local-api"]),
         ("pilot-trust", &["pilot-tasks", "pilot-transport", "pilot-overlay"]),
         ("pilot-tasks", &["pilot-trust", "pilot-transport", "pilot-overlay"]),
+        ("pilot-files", &["pilot-trust", "pilot-tasks", "pilot-transport", "pilot-overlay"]),
         ("pilot-paths", &["pilot-trust", "pilot-tasks", "pilot-transport", "pilot-overlay"]),
         ("pilot-store", &["pilot-tasks", "pilot-transport", "pilot-overlay"]),
         ("pilot-transport", &["pilot-overlay", "pilot-trust", "pilot-tasks", "pilot-store"]),
@@ -72,7 +79,9 @@ fn dependencies_point_right_or_down() {
 #[test]
 fn the_pure_crates_own_lints_forbid_clocks_and_files() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    for folder in ["crates/identity", "proto", "crates/trust", "crates/tasks", "crates/paths"] {
+    for folder in
+        ["crates/identity", "proto", "crates/trust", "crates/tasks", "crates/paths", "crates/files"]
+    {
         let rules = std::fs::read_to_string(format!("{root}/{folder}/clippy.toml")).unwrap();
         for rule in ["std::time::Instant::now", "std::time::SystemTime::now", "HashMap"] {
             assert!(rules.contains(rule), "{folder}/clippy.toml says nothing of {rule}");

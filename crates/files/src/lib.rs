@@ -1,0 +1,19 @@
+//! What travels in a transfer of files, in which pieces, and what is missing.
+//!
+//! Pure: no file is opened here. A [`Manifest`] is a checked tree of folders,
+//! files and links. A [`Layout`] numbers the **pieces** of all its files: 1 MiB
+//! each, the last of a file possibly shorter. A piece is a whole subtree of
+//! BLAKE3's tree over its file ([`PieceHash`]), so that each is verified when
+//! it arrives and the hash of the file follows from those of its pieces
+//! without reading anything twice. [`Arrived`] is the set of pieces that are
+//! there, and says what is missing.
+
+mod arrived;
+mod layout;
+mod manifest;
+mod piece;
+
+pub use arrived::Arrived;
+pub use layout::{Layout, LayoutError, MAX_PIECES, Piece};
+pub use manifest::{MAX_BYTES, MAX_DEPTH, MAX_PATH, Manifest, ManifestError, Totals};
+pub use piece::{FileHash, PIECE, PieceHash};
