@@ -6,14 +6,17 @@
 //! BLAKE3's tree over its file ([`PieceHash`]), so that each is verified when
 //! it arrives and the hash of the file follows from those of its pieces
 //! without reading anything twice. [`Arrived`] is the set of pieces that are
-//! there, and says what is missing.
+//! there, and says what is missing. A [`Transfer`] is what a node remembers of
+//! one, at either end.
 
 mod arrived;
 mod layout;
 mod manifest;
 mod piece;
+mod transfer;
 
 pub use arrived::Arrived;
 pub use layout::{Layout, LayoutError, MAX_PIECES, Piece};
 pub use manifest::{MAX_BYTES, MAX_DEPTH, MAX_PATH, Manifest, ManifestError, Totals};
 pub use piece::{FileHash, PIECE, PieceHash};
+pub use transfer::{Blame, Direction, Ending, MAX_NAMES, ManifestDigest, Phase, Transfer};

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use pilot_proto::manifest::{self, Entry, EntryKind, MAX_ENTRIES, ManifestBytesError};
+use serde::{Deserialize, Serialize};
 
 /// Folders inside each other; deeper trees are refused.
 pub const MAX_DEPTH: u32 = 128;
@@ -22,7 +23,7 @@ pub struct Manifest {
 }
 
 /// How much is in a manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// Regular files.
     pub files: u32,

@@ -41,11 +41,11 @@ mod state;
 mod submitted;
 mod submitter;
 mod terms;
-mod version;
 mod worker;
 
 pub use history::{Change, History, MAX_CHANGES};
 pub use outgoing::{Outgoing, OutgoingKey, OutgoingKind};
+pub use pilot_proto::record::RecordError;
 pub use received::{CancelNotice, Hold, ReceivedPhase, ReceivedTask, WorkEnding};
 pub use state::TaskState;
 pub use submitted::{CancelRequest, Delivery, Ending, SubmittedPhase, SubmittedTask};
@@ -54,7 +54,6 @@ pub use submitter::{
     Submitter, SubmitterOutput, TrustLoss,
 };
 pub use terms::{MAX_SUMMARY, Terms, summary_of};
-pub use version::RecordError;
 pub use worker::{
     DeclineError, FinishError, Finished, OfferFacts, OfferVerdict, ProgressError, Work,
     WorkOutcome, Worker, WorkerLimits, WorkerOutput,

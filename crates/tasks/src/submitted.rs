@@ -4,13 +4,13 @@ use core::time::Duration;
 
 use pilot_identity::{Countersigned, Digest, NodeId, Outcome, Timestamp};
 use pilot_proto::TaskId;
+use pilot_proto::record::{self, RecordError};
 use serde::{Deserialize, Serialize};
 
 use crate::history::History;
 use crate::shelf::Record;
 use crate::state::TaskState;
 use crate::terms::{Terms, earlier};
-use crate::version::{self, RecordError};
 
 /// The submitter's record of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,7 +179,7 @@ impl SubmittedTask {
     ///
     /// [`RecordError::Encode`]; no value of this type is known to cause it.
     pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
-        version::encode(self)
+        record::encode(self)
     }
 
     /// The record from the disk, also one of an older version.
@@ -188,7 +188,7 @@ impl SubmittedTask {
     ///
     /// [`RecordError`] if a newer program wrote it or it is damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        version::decode(bytes)
+        record::decode(bytes)
     }
 
     pub(crate) fn owes_cancel(&self) -> bool {

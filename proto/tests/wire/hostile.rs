@@ -3,7 +3,9 @@
 
 use pilot_proto::beacon::{Alive, Bind, MAX_STUN, Told};
 use pilot_proto::control::{ControlAnswer, ControlRequest};
+use pilot_proto::data::{self, DataRequest, Said};
 use pilot_proto::frame;
+use pilot_proto::manifest::Entry;
 use pilot_proto::probe::{MAX_CALL_BEACONS, MAX_CANDIDATES, Probe};
 use pilot_proto::registry::{Answer, MAX_BEACONS, MAX_GRANTS, Push, Request};
 use pilot_proto::tasks::{
@@ -15,7 +17,7 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::samples;
+use crate::{data_samples, samples};
 
 /// Bytes that decode give a value whose own bytes give it again.
 fn total<T: Serialize + DeserializeOwned + PartialEq + core::fmt::Debug>(bytes: &[u8]) {
@@ -37,6 +39,10 @@ fn total_for_all(bytes: &[u8]) {
     total::<TaskAnswer>(bytes);
     total::<TaskBody>(bytes);
     total::<ResultBody>(bytes);
+    total::<DataRequest>(bytes);
+    total::<Said>(bytes);
+    total::<data::Told>(bytes);
+    total::<Entry>(bytes);
     total::<Bind>(bytes);
     total::<Alive>(bytes);
     total::<Told>(bytes);
@@ -59,6 +65,10 @@ fn some_valid_bytes() -> Vec<Vec<u8>> {
         bytes(samples::task_answers()),
         bytes(samples::task_bodies()),
         bytes(samples::result_bodies()),
+        bytes(data_samples::requests()),
+        bytes(data_samples::said()),
+        bytes(data_samples::told()),
+        bytes(data_samples::entries()),
         bytes(samples::binds()),
         bytes(samples::alives()),
         bytes(samples::tolds()),

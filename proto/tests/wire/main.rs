@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
 
 mod beacon;
+mod data_samples;
 mod hostile;
 mod samples;
 mod snapshots;

@@ -7,7 +7,7 @@ use pilot_proto::probe::Probe;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::samples;
+use crate::{data_samples, samples};
 
 /// Larger than every sample.
 const LIMIT: usize = 4096;
@@ -26,6 +26,10 @@ fn every_message_has_its_bytes_and_goes_there_and_back() {
         lines("task answer", samples::task_answers()),
         lines("task body", samples::task_bodies()),
         lines("result body", samples::result_bodies()),
+        lines("data request", data_samples::requests()),
+        lines("data said", data_samples::said()),
+        lines("data told", data_samples::told()),
+        lines("manifest entry", data_samples::entries()),
         lines("beacon bind", samples::binds()),
         lines("beacon alive", samples::alives()),
         lines("beacon told", samples::tolds()),

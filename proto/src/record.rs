@@ -1,7 +1,8 @@
 //! Records on disk begin with the version of their layout.
 //!
 //! A record is one version byte and then postcard. A new field means a new
-//! version, whose decoder still reads the older ones.
+//! version, whose decoder still reads the older ones. No wire is involved, but
+//! what the records hold are the types of this crate.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,13 +26,23 @@ pub enum RecordError {
     Encode,
 }
 
-pub(crate) const FIRST: u8 = 1;
+const FIRST: u8 = 1;
 
-pub(crate) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, RecordError> {
+/// The bytes of a record.
+///
+/// # Errors
+///
+/// [`RecordError::Encode`].
+pub fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, RecordError> {
     postcard::to_extend(record, vec![FIRST]).map_err(|_| RecordError::Encode)
 }
 
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordError> {
+/// The record of some bytes.
+///
+/// # Errors
+///
+/// [`RecordError`]; never for what [`encode`] gave.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordError> {
     match bytes {
         [FIRST, rest @ ..] => match postcard::take_from_bytes(rest) {
             Ok((record, [])) => Ok(record),
