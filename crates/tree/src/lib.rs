@@ -1,0 +1,44 @@
+//! Everything of a transfer of files that touches the file system.
+//!
+//! [`Source`] is what is sent: listed once, and each of its files read only as
+//! long as it is what it was then. [`Incoming`] is what is being received: verified piece by piece, resumed
+//! after a crash, in the inbox at once when it is whole. Nothing that a sender
+//! names leads out of its folder: each step is one name in an open folder, and
+//! no link is followed. [`copy_out`] takes from the inbox what a user wants elsewhere.
+//!
+//! All calls block, and nothing here waits for the network: whoever drives it
+//! gives it a thread. What a transfer consists of is `pilot-files`'.
+
+mod copy;
+mod direct;
+mod disk_error;
+mod durable;
+mod finish;
+mod folder;
+mod growing;
+mod ignored;
+mod incoming;
+mod journal;
+mod recent;
+mod scan;
+mod source;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+pub use copy::{Conflict, Copied, CopyError, Outcome, copy_out};
+pub use direct::PieceBuffer;
+pub use disk_error::DiskError;
+pub use finish::FinishError;
+pub use incoming::{CreateError, Incoming, OpenError, WriteError, Written, discard};
+pub use scan::{ScanError, ScanOptions, Scanned, Special};
+pub use source::{ReadError, Source, SourceBytesError, SourceFile};
+
+/// Bytes of a manifest as a path of this system.
+fn os_path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests;
