@@ -15,6 +15,7 @@ mod random;
 #[cfg(test)]
 mod reference;
 mod shown;
+mod size;
 mod ui;
 mod usage;
 mod waiting;
@@ -65,5 +66,8 @@ fn serve(cli: Cli, ui: &Ui) -> Result<(), Failure> {
     let runtime = runtime.map_err(|error| {
         ApiError::new(ErrorCode::Internal, format!("cannot start the runtime: {error}"))
     })?;
-    runtime.block_on(commands::run(cli.command, &ctl))
+    let outcome = runtime.block_on(commands::run(cli.command, &ctl));
+    // What still runs on a thread of its own was given up by a signal.
+    runtime.shutdown_background();
+    outcome
 }

@@ -24,6 +24,19 @@ pub(crate) fn short(text: &str, width: usize) -> String {
     cut
 }
 
+/// A path or a name in one line: as [`line`], and bytes that are no UTF-8 by their number (`\xff`).
+pub(crate) fn path(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(&line(chunk.valid()));
+        for byte in chunk.invalid() {
+            // Writing to a string cannot fail.
+            let _: core::fmt::Result = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out
+}
+
 /// JSON that says the same and is safe to look at: what a terminal might obey
 /// can only stand inside its strings, and is written there by its number.
 pub(crate) fn json(text: &str) -> String {
@@ -90,6 +103,12 @@ mod tests {
             assert_eq!(line(written), shown);
         }
         assert_eq!(lines("a\n\tb\x1b\r"), "a\n\tb\\u{1b}\\r");
+    }
+
+    #[test]
+    fn a_name_of_any_bytes_is_one_line() {
+        assert_eq!(path(b"a b\n\xff\xc3\x1b[2J"), "a b\\n\\xff\\xc3\\u{1b}[2J");
+        assert_eq!(path("\u{e9}".as_bytes()), "\u{e9}");
     }
 
     #[test]

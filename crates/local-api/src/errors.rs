@@ -7,6 +7,7 @@
 //! | `not_found` | 3 | 404 | no such thing (file, path of the API) |
 //! | `unknown_peer` | 3 | 404 | nobody has this address, name or key |
 //! | `unknown_task` | 3 | 404 | no task with this id here |
+//! | `unknown_transfer` | 3 | 404 | no transfer with this id here |
 //! | `not_trusted` | 4 | 403 | there is no mutual trust with this peer |
 //! | `not_allowed` | 4 | 403 | trusted, but not for this |
 //! | `identity_changed` | 4 | 403 | the address now belongs to another key than the pinned one |
@@ -28,12 +29,16 @@
 //! | `queue_full` | 10 | 503 | the queue is full; later |
 //! | `mailbox_full` | 10 | 503 | the peer's mailbox at the rendezvous is full; later |
 //! | `disk_full` | 10 | 507 | the disk is full; nothing was lost |
+//! | `quota_exceeded` | 10 | 507 | more than the receiver keeps of this node's files; later |
 //! | `rate_limited` | 10 | 429 | too often; later |
 //! | `task_failed` | 20 | 409 | the task ended as failed |
+//! | `transfer_failed` | 20 | 409 | the transfer ended as failed |
 //! | `task_declined` | 21 | 409 | the worker did not want it |
 //! | `task_cancelled` | 22 | 409 | the task was cancelled |
+//! | `transfer_cancelled` | 22 | 409 | the transfer was cancelled |
 //! | `task_expired` | 23 | 409 | a deadline or time-out of the task passed |
-//! | `still_running` | 24 | 409 | the task has not ended: wait again, do not submit again |
+//! | `transfer_expired` | 23 | 409 | the transfer was not done in its time |
+//! | `still_running` | 24 | 409 | the task or transfer has not ended: wait again, do not submit or send again |
 //! | `input_required` | 25 | 409 | the worker needs something to go on |
 //!
 //! Whether a later try can help is in each error; [`ErrorCode::retryable`] is
@@ -94,6 +99,7 @@ error_codes! {
     NotFound "not_found" 3 404 false "No such thing.";
     UnknownPeer "unknown_peer" 3 404 false "Nobody has this address, name or key.";
     UnknownTask "unknown_task" 3 404 false "No task with this id here.";
+    UnknownTransfer "unknown_transfer" 3 404 false "No transfer with this id here.";
     NotTrusted "not_trusted" 4 403 false "There is no mutual trust with this peer.";
     NotAllowed "not_allowed" 4 403 false "Trusted, but not for this.";
     IdentityChanged "identity_changed" 4 403 false "The address belongs to another key than the pinned one.";
@@ -115,12 +121,16 @@ error_codes! {
     QueueFull "queue_full" 10 503 true "The queue is full.";
     MailboxFull "mailbox_full" 10 503 true "The peer's mailbox at the rendezvous is full.";
     DiskFull "disk_full" 10 507 true "The disk is full.";
+    QuotaExceeded "quota_exceeded" 10 507 true "More than the receiver keeps of this node's files.";
     RateLimited "rate_limited" 10 429 true "Too often.";
     TaskFailed "task_failed" 20 409 false "The task ended as failed.";
+    TransferFailed "transfer_failed" 20 409 false "The transfer ended as failed.";
     TaskDeclined "task_declined" 21 409 false "The worker did not want the task.";
     TaskCancelled "task_cancelled" 22 409 false "The task was cancelled.";
+    TransferCancelled "transfer_cancelled" 22 409 false "The transfer was cancelled.";
     TaskExpired "task_expired" 23 409 false "A deadline or time-out of the task passed.";
-    StillRunning "still_running" 24 409 true "The task has not ended.";
+    TransferExpired "transfer_expired" 23 409 false "The transfer was not done in its time.";
+    StillRunning "still_running" 24 409 true "The task or transfer has not ended.";
     InputRequired "input_required" 25 409 false "The worker needs something to go on.";
 }
 
@@ -179,7 +189,7 @@ pub struct ApiError {
     /// Whether the same request may succeed later.
     #[serde(default)]
     pub retryable: bool,
-    /// Values for programs, by name: `peer`, `task`, `nearest`, `limit`, `retry_after_ms`, …
+    /// Values for programs, by name: `peer`, `task`, `transfer`, `nearest`, `limit`, `retry_after_ms`, …
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub details: Box<Map<String, Value>>,

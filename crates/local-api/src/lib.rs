@@ -25,6 +25,7 @@ pub mod status;
 pub mod tasks;
 mod text;
 mod time;
+pub mod transfers;
 pub mod trust;
 
 pub use base64::Base64;

@@ -4,7 +4,7 @@
 
 use core::fmt::{self, Write as _};
 
-use pilot_proto::{PeerRef, TaskId};
+use pilot_proto::{PeerRef, TaskId, TransferId};
 
 /// `GET` [`WhoAmI`](crate::identity::WhoAmI).
 pub const WHOAMI: &str = "/v1/whoami";
@@ -65,6 +65,19 @@ pub const TASK_FAIL: &str = "/v1/tasks/{id}/fail";
 pub const TASK_CANCEL: &str = "/v1/tasks/{id}/cancel";
 /// `GET` the bytes of a file that came with the task.
 pub const TASK_ATTACHMENT: &str = "/v1/tasks/{id}/attachments/{name}";
+/// `POST` a [`SendRequest`](crate::transfers::SendRequest), `GET`
+/// `?direction=&state=&limit=` a list, the newest first; both of
+/// [`TransferView`](crate::transfers::TransferView).
+pub const TRANSFERS: &str = "/v1/transfers";
+/// `GET` and `DELETE` [`TransferView`](crate::transfers::TransferView); what is
+/// deleted must have ended, and its folder in the inbox goes with it.
+pub const TRANSFER: &str = "/v1/transfers/{id}";
+/// `GET` NDJSON of [`TransferView`](crate::transfers::TransferView): as it is,
+/// then after changes, at most five a second, until the transfer has ended.
+pub const TRANSFER_WATCH: &str = "/v1/transfers/{id}/watch";
+/// `POST` without a body; answers [`TransferView`](crate::transfers::TransferView),
+/// of one that has ended as it is.
+pub const TRANSFER_CANCEL: &str = "/v1/transfers/{id}/cancel";
 /// `GET` the OpenAPI document.
 pub const OPENAPI: &str = "/v1/openapi.json";
 
@@ -102,6 +115,12 @@ pub fn task(pattern: &str, id: TaskId) -> String {
 #[must_use]
 pub fn task_attachment(id: TaskId, name: &str) -> String {
     filled(TASK_ATTACHMENT, &[&id.to_string(), name])
+}
+
+/// One of the `TRANSFER…` patterns with the id filled in.
+#[must_use]
+pub fn transfer(pattern: &str, id: TransferId) -> String {
+    filled(pattern, &[&id.to_string()])
 }
 
 /// `path` with the given `(name, value)` pairs as its query; a pair without
@@ -174,6 +193,8 @@ mod tests {
             task_attachment(id, "a b?é%"),
             format!("/v1/tasks/{id}/attachments/a%20b%3F%C3%A9%25")
         );
+        let id = TransferId::new(Timestamp::from_millis(0), [0; 10]);
+        assert_eq!(transfer(TRANSFER_CANCEL, id), format!("/v1/transfers/{id}/cancel"));
     }
 
     #[test]

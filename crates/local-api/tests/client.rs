@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use pilot_local_api::tasks::{AcceptRequest, TaskView};
+use pilot_local_api::transfers::{Direction, PathText, SendRequest, TransferState, TransfersQuery};
 use pilot_local_api::{CallError, Client, ErrorCode};
 
 type Task = pilot_local_api::proto::TaskId;
@@ -163,6 +164,65 @@ fn a_stream_that_is_refused_says_why() {
     assert_eq!(error.api().code, ErrorCode::UnknownTask);
 }
 
+#[test]
+fn each_thing_to_do_with_transfers_is_one_request() {
+    let one = http("200 OK", &transfer("sending"));
+    let server = Server::answering(&[&one, &http("200 OK", "[]"), &one, &one, &one]);
+    let client = server.client();
+    let id = ID.parse().unwrap();
+    let paths = vec![PathText::from(Path::new("/a b"))];
+    let (to, exclude) = ("backend".to_owned(), vec!["*.o".to_owned()]);
+    let request =
+        SendRequest { to, paths, label: None, exclude, gitignore: true, expires_ms: None };
+    let query = TransfersQuery {
+        direction: Some(Direction::Received),
+        state: Some(TransferState::Done),
+        limit: Some(5),
+    };
+
+    let sent = run(client.send(&request)).unwrap();
+    let listed = run(client.transfers(&query)).unwrap();
+    let shown = run(client.transfer(id)).unwrap();
+    let cancelled = run(client.cancel_transfer(id)).unwrap();
+    let removed = run(client.remove_transfer(id)).unwrap();
+
+    assert_eq!(listed, []);
+    for view in [sent, shown, cancelled, removed] {
+        assert_eq!((view.id, view.state), (id, TransferState::Sending));
+    }
+    let requests = server.requests();
+    let wanted = [
+        "POST /v1/transfers HTTP/1.1".to_owned(),
+        "GET /v1/transfers?direction=received&state=done&limit=5 HTTP/1.1".to_owned(),
+        format!("GET /v1/transfers/{ID} HTTP/1.1"),
+        format!("POST /v1/transfers/{ID}/cancel HTTP/1.1"),
+        format!("DELETE /v1/transfers/{ID} HTTP/1.1"),
+    ];
+    for (request, wanted) in requests.iter().zip(wanted) {
+        assert_eq!(request.lines().next(), Some(wanted.as_str()));
+    }
+    let body = r#"{"to":"backend","paths":["/a b"],"exclude":["*.o"],"gitignore":true}"#;
+    assert!(requests[0].ends_with(&format!("\r\n\r\n{body}")), "{}", requests[0]);
+}
+
+#[test]
+fn a_transfer_is_watched_line_by_line_until_it_ends() {
+    let lines = format!("{}\n{}\n", transfer("waiting"), transfer("done"));
+    let server = Server::answering(&[&http("200 OK", &lines)]);
+
+    let states = run(async {
+        let mut lines = server.client().watch_transfer(ID.parse().unwrap()).await.unwrap();
+        let mut states = Vec::new();
+        while let Some(view) = lines.next().await.unwrap() {
+            states.push(view.state);
+        }
+        states
+    });
+
+    assert_eq!(states, [TransferState::Waiting, TransferState::Done]);
+    assert!(server.requests()[0].starts_with(&format!("GET /v1/transfers/{ID}/watch HTTP/1.1\r")));
+}
+
 const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 fn view(revision: u64) -> String {
@@ -170,6 +230,12 @@ fn view(revision: u64) -> String {
     format!(
         r#"{{"id":"{ID}","role":"submitted","state":"queued","peer":{{"public_key":"{key}","fingerprint":"{}"}},"description":"d","attempt":1,"priority":0,"created_at":"2026-02-09T12:00:00.000Z","revision":{revision},"of_a_newer_daemon":true}}"#,
         key.fingerprint()
+    )
+}
+
+fn transfer(state: &str) -> String {
+    format!(
+        r#"{{"id":"{ID}","direction":"sent","peer":"1:0001.0000.0002","state":"{state}","label":"","files":1,"folders":0,"links":0,"bytes":5,"bytes_done":0,"names":["a b"],"created_at":"2026-02-09T12:00:00.000Z"}}"#
     )
 }
 

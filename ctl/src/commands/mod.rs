@@ -1,5 +1,6 @@
 //! The commands: one file each, its arguments on top and what it does below.
 
+mod data;
 mod doctor;
 mod netcheck;
 mod peers;
@@ -33,6 +34,8 @@ pub(crate) enum Command {
     Doctor(doctor::Args),
     #[command(subcommand)]
     Task(task::Command),
+    #[command(subcommand)]
+    Data(data::Command),
 }
 
 pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
@@ -47,6 +50,7 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Netcheck(args) => netcheck::run(args, ctl).await,
         Command::Doctor(args) => doctor::run(args, ctl).await,
         Command::Task(command) => task::run(command, ctl).await,
+        Command::Data(command) => data::run(command, ctl).await,
     }
 }
 

@@ -3,6 +3,7 @@
 mod exchange;
 mod kept;
 mod lines;
+mod transfers;
 
 use core::time::Duration;
 use std::path::{Path, PathBuf};
