@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::Server;
 use crate::host::{Known, NodeHost, Registration};
 use crate::node::{Node, Parts};
+use crate::services::data::DataService;
 use crate::services::tasks::TasksService;
 use crate::services::{LoadError, TrustService, port_mapping};
 use crate::settings::Settings;
@@ -130,12 +131,15 @@ impl Daemon {
             &background,
             &stop,
         )?;
+        let data =
+            DataService::start(home.path(), store.clone(), Arc::clone(&trust), &background, &stop)?;
         let registration = Registration::default();
         registration.set(kept.known);
         let (announce, announced) = watch::channel(None);
         let host = Arc::new(NodeHost {
             trust: Arc::clone(&trust),
             tasks: Arc::clone(&tasks),
+            data: Arc::clone(&data),
             store: store.clone(),
             registration: registration.clone(),
             announce,
@@ -156,6 +160,7 @@ impl Daemon {
             overlay,
             trust,
             tasks,
+            data,
             registration,
             port_mappings,
         };
@@ -316,6 +321,7 @@ fn connect(
         listener.trust_changed(peer, standing);
     });
     host.tasks.connect(overlay.clone());
+    host.data.connect(overlay.clone());
     if host.overlay.set(overlay.clone()).is_err() {
         tracing::error!("the host was connected twice");
     }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::services::TrustService;
+use crate::services::data::DataService;
 use crate::services::tasks::TasksService;
 use crate::store::{cards, meta};
 
@@ -45,6 +46,7 @@ impl Registration {
 pub(crate) struct NodeHost {
     pub(crate) trust: Arc<TrustService>,
     pub(crate) tasks: Arc<TasksService>,
+    pub(crate) data: Arc<DataService>,
     pub(crate) store: Store,
     pub(crate) registration: Registration,
     pub(crate) announce: watch::Sender<Option<Registered>>,
@@ -62,10 +64,11 @@ impl Host for NodeHost {
     }
 
     fn serve(self: Arc<Self>, mut stream: PeerStream) -> BoxFuture<()> {
-        let tasks = Arc::clone(&self.tasks);
+        let (tasks, data) = (Arc::clone(&self.tasks), Arc::clone(&self.data));
         Box::pin(async move {
             match stream.service {
                 Service::Tasks => tasks.serve(stream.peer, stream.framed).await,
+                Service::Data => data.serve(stream.peer, stream.framed).await,
                 // The overlay serves these itself.
                 Service::Control | Service::Echo => stream.framed.refuse(close::UNKNOWN_SERVICE),
             }
@@ -133,8 +136,11 @@ impl NodeHost {
                 }
             }
         }
-        let tasks = Arc::clone(&self.tasks);
-        self.background.spawn(async move { tasks.trust_changed(peer, standing).await });
+        let (tasks, data) = (Arc::clone(&self.tasks), Arc::clone(&self.data));
+        self.background.spawn(async move {
+            tasks.trust_changed(peer, standing).await;
+            data.trust_changed(peer, standing).await;
+        });
     }
 
     /// A node has one socket, so where its request came from is where it is.

@@ -12,6 +12,7 @@ use pilot_store::Store;
 use tokio::sync::watch;
 
 use crate::host::Registration;
+use crate::services::data::DataService;
 use crate::services::network::Network;
 use crate::services::tasks::TasksService;
 use crate::services::{Directory, TrustService};
@@ -26,6 +27,7 @@ pub(crate) struct Node {
     overlay: Overlay,
     trust: Arc<TrustService>,
     tasks: Arc<TasksService>,
+    data: Arc<DataService>,
     directory: Directory,
     network: Network,
     registration: Registration,
@@ -42,6 +44,7 @@ pub(crate) struct Parts {
     pub(crate) overlay: Overlay,
     pub(crate) trust: Arc<TrustService>,
     pub(crate) tasks: Arc<TasksService>,
+    pub(crate) data: Arc<DataService>,
     pub(crate) registration: Registration,
     /// What the router maps to this node.
     pub(crate) port_mappings: watch::Receiver<Vec<Mapping>>,
@@ -59,6 +62,7 @@ impl Node {
             overlay: parts.overlay,
             trust: parts.trust,
             tasks: parts.tasks,
+            data: parts.data,
             registration: parts.registration,
             port_mappings: parts.port_mappings,
             started: Instant::now(),
@@ -91,6 +95,10 @@ impl Node {
 
     pub(crate) const fn trust(&self) -> &Arc<TrustService> {
         &self.trust
+    }
+
+    pub(crate) const fn data(&self) -> &Arc<DataService> {
+        &self.data
     }
 
     pub(crate) const fn tasks(&self) -> &Arc<TasksService> {

@@ -12,6 +12,7 @@ mod commands;
 mod connections;
 mod crowd;
 mod fairness;
+mod files;
 mod first_byte;
 mod idle;
 mod line;
@@ -129,6 +130,16 @@ const MEASURES: &[Measure] = &[
         run: Run::Alone(switching::pauses),
     },
     Measure {
+        name: "files_large",
+        about: "a large file between two daemons, beside a bare quinn stream",
+        run: Run::Programs(files::large),
+    },
+    Measure {
+        name: "files_small",
+        about: "10,000 small files between two daemons",
+        run: Run::Programs(files::small),
+    },
+    Measure {
         name: "registry_register",
         about: "first registrations, each on a connection of its own",
         run: Run::Programs(registry::registrations),
@@ -148,6 +159,7 @@ const ROLES: &[(&str, Role)] = &[
     (beacon::ROLE, beacon::serve),
     (connections::ROLE, connections::serve),
     (fairness::ROLE, fairness::flood),
+    (files::ROLE, files::sink),
     (throughput::ROLE, throughput::receive),
 ];
 

@@ -19,7 +19,7 @@
 //! | what broke into it | test |
 //! |---|---|
 //! | a forged plaintext packet is accepted | `it/hostile/datagrams.rs::a_flood_of_forged_datagrams_changes_nothing_and_stops_no_work`, `crates/transport/tests/it/datagrams.rs` |
-//! | `../` in a task id or file name | `it/hostile/names.rs`, `it/hostile/peers.rs::a_name_that_leaves_its_folder_is_refused_on_the_wire`, `proto/src/{file_name,task_id}.rs` |
+//! | `../` in a task id or file name | `it/hostile/names.rs`, `it/hostile/peers.rs::a_name_that_leaves_its_folder_is_refused_on_the_wire`, `proto/src/file_name.rs`, `proto/src/component.rs`, `it/hostile/files.rs` |
 //! | an unsolicited "accept" makes its sender trusted | `it/hostile/strangers.rs::an_unsolicited_accept_makes_nobody_trusted`, `crates/trust/src/tests/hostile.rs` |
 //! | a forged revocation removes a third party's trust | `it/hostile/strangers.rs::nobody_revokes_the_trust_of_others`, `crates/trust/src/tests/hostile.rs` |
 //! | one datagram with a huge counter kills a tunnel | `it/hostile/datagrams.rs::replayed_altered_and_truncated_datagrams_disturb_no_tunnel` |
@@ -30,6 +30,7 @@
 
 mod breaking;
 mod datagrams;
+mod files;
 mod home;
 mod names;
 mod peers;

@@ -5,6 +5,7 @@
 mod article;
 mod cli;
 mod crash;
+mod data;
 mod hostile;
 mod rendezvous;
 mod rooms;

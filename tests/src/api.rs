@@ -12,9 +12,10 @@ use pilot_local_api::tasks::{
     AcceptRequest, AcceptedTask, ListQuery, Params, ResultView, Role, SendResultsRequest,
     SubmitRequest, TaskState, TaskView, WaitQuery,
 };
+use pilot_local_api::transfers::{PathText, SendRequest, TransferView, TransfersQuery};
 use pilot_local_api::trust::{TrustRequest, TrustState, TrustView};
 use pilot_local_api::{ApiError, Client};
-use pilot_proto::{PeerRef, TaskId};
+use pilot_proto::{PeerRef, TaskId, TransferId};
 use tokio::runtime::{Builder, Runtime};
 
 /// How long a task may take to get where a test expects it.
@@ -156,6 +157,46 @@ impl Api {
         self.runtime.block_on(self.client.send_results(id, &results(data)))
     }
 
+    pub fn send(&self, request: &SendRequest) -> Answer<TransferView> {
+        self.runtime.block_on(self.client.send(request))
+    }
+
+    pub fn transfer(&self, id: TransferId) -> Answer<TransferView> {
+        self.runtime.block_on(self.client.transfer(id))
+    }
+
+    pub fn transfers(&self) -> Answer<Vec<TransferView>> {
+        self.runtime.block_on(self.client.transfers(&TransfersQuery::default()))
+    }
+
+    pub fn cancel_transfer(&self, id: TransferId) -> Answer<TransferView> {
+        self.runtime.block_on(self.client.cancel_transfer(id))
+    }
+
+    pub fn remove_transfer(&self, id: TransferId) -> Answer<TransferView> {
+        self.runtime.block_on(self.client.remove_transfer(id))
+    }
+
+    /// Waits, from change to change, until a transfer has ended.
+    ///
+    /// # Errors
+    ///
+    /// If it does not within `patience`, or the daemon cannot be asked.
+    pub fn until_ended(&self, id: TransferId, patience: Duration) -> anyhow::Result<TransferView> {
+        self.runtime.block_on(async {
+            let ended = async {
+                let mut lines = self.client.watch_transfer(id).await?;
+                while let Some(view) = lines.next().await? {
+                    if view.state.is_terminal() {
+                        return Ok(view);
+                    }
+                }
+                bail!("the watch ended before the transfer did")
+            };
+            tokio::time::timeout(patience, ended).await.context("the transfer goes on")?
+        })
+    }
+
     /// Waits, from change to change, until a task `is_so`.
     ///
     /// # Errors
@@ -212,6 +253,19 @@ pub fn task_for(to: &PeerRef, description: &str) -> SubmitRequest {
         queue_timeout_ms: None,
         run_timeout_ms: None,
         idempotency_key: None,
+    }
+}
+
+/// These paths for `to`.
+#[must_use]
+pub fn sending(to: &PeerRef, paths: &[&Path]) -> SendRequest {
+    SendRequest {
+        to: to.to_string(),
+        paths: paths.iter().copied().map(PathText::from).collect(),
+        label: None,
+        exclude: Vec::new(),
+        gitignore: false,
+        expires_ms: None,
     }
 }
 

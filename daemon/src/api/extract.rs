@@ -1,12 +1,14 @@
 //! Requests as types; what does not fit is an error of the API's own form.
 
+use std::str::FromStr;
+
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use pilot_local_api::{ErrorCode, MAX_REQUEST_BODY};
-use pilot_proto::{PeerRef, TaskId};
+use pilot_proto::{PeerRef, TaskId, TransferId};
 use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
@@ -22,6 +24,9 @@ pub(crate) struct Peer(pub(crate) PeerRef);
 
 /// The `{id}` of a path.
 pub(crate) struct Task(pub(crate) TaskId);
+
+/// The `{id}` of a transfer's path.
+pub(crate) struct TransferOf(pub(crate) TransferId);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Failure;
@@ -60,8 +65,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Peer {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let text = segment(parts, state).await?;
-        text.parse().map(Self).map_err(|error| Failure::invalid(format!("{text:?}: {error}")))
+        parsed(parts, state).await.map(Self)
     }
 }
 
@@ -69,9 +73,26 @@ impl<S: Send + Sync> FromRequestParts<S> for Task {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let text = segment(parts, state).await?;
-        text.parse().map(Self).map_err(|error| Failure::invalid(format!("{text:?}: {error}")))
+        parsed(parts, state).await.map(Self)
     }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for TransferOf {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        parsed(parts, state).await.map(Self)
+    }
+}
+
+/// The first variable segment of the path, as what it stands for.
+async fn parsed<S, T>(parts: &mut Parts, state: &S) -> Result<T, Failure>
+where
+    S: Send + Sync,
+    T: FromStr<Err: std::fmt::Display>,
+{
+    let text = segment(parts, state).await?;
+    text.parse().map_err(|error| Failure::invalid(format!("{text:?}: {error}")))
 }
 
 /// The first variable segment of the path.

@@ -19,6 +19,8 @@ mod status;
 mod submitted;
 mod task_views;
 mod tasks;
+mod transfer_views;
+mod transfers;
 mod trust;
 mod worker;
 

@@ -4,7 +4,9 @@ use axum::Json;
 use pilot_local_api::errors::ErrorBody;
 use utoipa::OpenApi;
 
-use super::{doctor, identity, metrics, network, peers, status, submitted, tasks, trust, worker};
+use super::{
+    doctor, identity, metrics, network, peers, status, submitted, tasks, transfers, trust, worker,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -41,6 +43,12 @@ use super::{doctor, identity, metrics, network, peers, status, submitted, tasks,
         worker::decline,
         worker::fail,
         worker::attachment_bytes,
+        transfers::send,
+        transfers::list,
+        transfers::get,
+        transfers::watch,
+        transfers::cancel,
+        transfers::remove,
     ),
     components(schemas(ErrorBody))
 )]

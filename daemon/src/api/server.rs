@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::failure::Failure;
 use super::listener::OwnUser;
 use super::{
-    doctor, identity, metrics, network, openapi, peers, status, submitted, tasks, trust, worker,
+    doctor, identity, metrics, network, openapi, peers, status, submitted, tasks, transfers, trust,
+    worker,
 };
 use crate::node::Node;
 
@@ -68,6 +69,10 @@ fn router(node: Arc<Node>) -> Router {
         .route(routes::TASK_FAIL, post(worker::fail))
         .route(routes::TASK_CANCEL, post(submitted::cancel))
         .route(routes::TASK_ATTACHMENT, get(worker::attachment_bytes))
+        .route(routes::TRANSFERS, get(transfers::list).post(transfers::send))
+        .route(routes::TRANSFER, get(transfers::get).delete(transfers::remove))
+        .route(routes::TRANSFER_WATCH, get(transfers::watch))
+        .route(routes::TRANSFER_CANCEL, post(transfers::cancel))
         .route(routes::OPENAPI, get(openapi::document))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

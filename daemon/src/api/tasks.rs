@@ -132,7 +132,7 @@ async fn change(
     node: &Node,
     id: TaskId,
     seen: u64,
-    watch: &mut crate::services::tasks::Watch,
+    watch: &mut crate::services::Watch<TaskId>,
 ) -> Option<TaskView> {
     loop {
         let view = brief(node, &node.tasks().row(id).await.ok()??);

@@ -1,12 +1,15 @@
 //! What the daemon does for its users and for its peers, between the local
 //! API above and the overlay below.
 
+pub(crate) mod data;
 mod directory;
 mod ledger;
 pub(crate) mod network;
 pub(crate) mod port_mapping;
 pub(crate) mod tasks;
 mod trust;
+mod watch;
 
 pub(crate) use directory::{Directory, FindError};
 pub(crate) use trust::{LoadError, TrustError, TrustService};
+pub(crate) use watch::Watch;

@@ -8,6 +8,7 @@ pub(crate) mod cards;
 pub(crate) mod meta;
 pub(crate) mod schema;
 pub(crate) mod tasks;
+pub(crate) mod transfers;
 pub(crate) mod trust;
 
 use rusqlite::types::Type;

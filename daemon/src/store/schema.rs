@@ -1,7 +1,8 @@
 //! The schema of `node.db`, a step a version. Steps are never changed once released.
 
 /// Run in order by the store; their number is the version of the file.
-pub(crate) const MIGRATIONS: &[&str] = &["
+pub(crate) const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value BLOB NOT NULL
@@ -51,4 +52,16 @@ CREATE TABLE bodies (
     body BLOB NOT NULL,
     UNIQUE (id, side, kind)
 ) STRICT;
-"];
+",
+    "
+-- Transfers of files, both those that this node sends (direction 0) and those
+-- that it receives (1). Their manifests and pieces are files in the home folder.
+CREATE TABLE transfers (
+    id        BLOB PRIMARY KEY,
+    direction INTEGER NOT NULL,
+    settled   INTEGER NOT NULL,
+    record    BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX transfers_live ON transfers (id) WHERE settled = 0;
+",
+];

@@ -3,7 +3,7 @@
 use pilot_local_api::{Client, routes};
 use pilot_tests::{Node, NodeOptions, Programs};
 
-const ROUTES: [&str; 24] = [
+const ROUTES: [&str; 28] = [
     routes::WHOAMI,
     routes::STATUS,
     routes::NETCHECK,
@@ -28,6 +28,10 @@ const ROUTES: [&str; 24] = [
     routes::TASK_FAIL,
     routes::TASK_CANCEL,
     routes::TASK_ATTACHMENT,
+    routes::TRANSFERS,
+    routes::TRANSFER,
+    routes::TRANSFER_WATCH,
+    routes::TRANSFER_CANCEL,
 ];
 
 #[test]

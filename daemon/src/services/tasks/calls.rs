@@ -14,8 +14,8 @@ use pilot_tasks::{
 };
 
 use super::desk::Desk;
-use super::watch::Watch;
 use super::{TasksService, loss};
+use crate::services::watch::Watch;
 use crate::store::bodies::{self, Kind, Side};
 use crate::store::tasks as rows;
 
@@ -279,7 +279,7 @@ impl TasksService {
     }
 
     /// Starts watching a task.
-    pub(crate) fn watch(&self, id: TaskId) -> Watch {
+    pub(crate) fn watch(&self, id: TaskId) -> Watch<TaskId> {
         self.watchers.watch(id)
     }
 

@@ -4,13 +4,13 @@ mod calls;
 mod desk;
 mod links;
 mod serve;
-mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pilot_identity::{NodeId, NodeKey, Scope, Timestamp};
 use pilot_overlay::Overlay;
+use pilot_proto::TaskId;
 use pilot_store::{Batch, Commit, CommitError, ReadError, Store};
 use pilot_tasks::TrustLoss;
 use pilot_transport::Budget;
@@ -21,11 +21,10 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use calls::{AcceptError, Accepted, CallError, NewTask, NewTaskError, Row, WorkGiven};
 use desk::{Desk, Effect};
-pub(crate) use watch::Watch;
-use watch::Watchers;
 
 use super::ledger::{Ledger, LedgerDriver, Turn};
 use super::trust::TrustService;
+use super::watch::Watchers;
 use crate::clock;
 
 /// Bytes of large frames that may be in memory at once, over all peers.
@@ -42,7 +41,7 @@ pub(crate) struct TasksService {
     nearer: Notify,
     /// Rings when a task can be accepted.
     ready: Notify,
-    watchers: Watchers,
+    watchers: Watchers<TaskId>,
     links: Mutex<BTreeMap<NodeId, Arc<Notify>>>,
     overlay: OnceLock<Overlay>,
     budget: Budget,

@@ -1,43 +1,56 @@
-//! Whoever waits for a task to change.
+//! Whoever waits for a task or a transfer to change.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pilot_proto::TaskId;
 use tokio::sync::watch;
 
-/// The tasks that somebody watches, each with its newest durable revision.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Watchers(Arc<Mutex<BTreeMap<TaskId, watch::Sender<u64>>>>);
-
-/// Somebody's watch on one task; ends when dropped.
+/// What somebody watches, each with its newest durable revision.
 #[derive(Debug)]
-pub(crate) struct Watch {
-    id: TaskId,
+pub(crate) struct Watchers<K: Ord>(Arc<Mutex<BTreeMap<K, watch::Sender<u64>>>>);
+
+/// Somebody's watch on one of them; ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Watch<K: Ord> {
+    id: K,
     news: watch::Receiver<u64>,
-    watchers: Watchers,
+    watchers: Watchers<K>,
 }
 
-impl Watchers {
+impl<K: Ord> Default for Watchers<K> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<K: Ord> Clone for Watchers<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K: Ord + Copy> Watchers<K> {
     /// Starts watching; changes from now on are not missed.
-    pub(crate) fn watch(&self, id: TaskId) -> Watch {
+    pub(crate) fn watch(&self, id: K) -> Watch<K> {
         let news = self.lock().entry(id).or_insert_with(|| watch::Sender::new(0)).subscribe();
         Watch { id, news, watchers: self.clone() }
     }
 
     /// Tells those who watch `id` that `revision` is on disk.
-    pub(crate) fn tell(&self, id: TaskId, revision: u64) {
+    pub(crate) fn tell(&self, id: K, revision: u64) {
         if let Some(sender) = self.lock().get(&id) {
             sender.send_replace(revision);
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<TaskId, watch::Sender<u64>>> {
+impl<K: Ord> Watchers<K> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<K, watch::Sender<u64>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Watch {
+impl<K: Ord> Watch<K> {
     /// Waits for the next change. Cancel safe.
     pub(crate) async fn changed(&mut self) {
         // The sender stays while this watch does.
@@ -45,7 +58,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl<K: Ord> Drop for Watch<K> {
     fn drop(&mut self) {
         let mut watched = self.watchers.lock();
         // This watch itself still counts.
@@ -58,6 +71,7 @@ impl Drop for Watch {
 #[cfg(test)]
 mod tests {
     use pilot_identity::Timestamp;
+    use pilot_proto::TaskId;
 
     use super::*;
 

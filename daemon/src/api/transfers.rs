@@ -1,0 +1,230 @@
+//! Transfers of files: send, list, get, watch, cancel, remove.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::body::{Body as Content, Bytes};
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use pilot_files::Transfer;
+use pilot_local_api::ErrorCode;
+use pilot_local_api::transfers::{
+    Direction, SendRequest, TransferState, TransferView, TransfersQuery,
+};
+use pilot_proto::data::MAX_LABEL;
+use pilot_proto::{PeerRef, TransferId};
+use pilot_tree::ScanOptions;
+use pilot_trust::TrustState;
+use tokio::time::timeout_at;
+
+use super::extract::{Body, Params, TransferOf};
+use super::failure::Failure;
+use super::transfer_views::view;
+use crate::node::Node;
+use crate::services::Watch;
+use crate::services::data::{ChangeError, NewTransfer, SendError};
+
+/// How many transfers a list shows, by default and at the most.
+const LIST: (u32, u32) = (100, 1000);
+
+/// Pause between two lines of a watch.
+const WATCH_EVERY: Duration = Duration::from_millis(200);
+
+/// Sends files and folders; the answer comes once the list of what is sent is
+/// safe on disk.
+#[utoipa::path(post, path = "/v1/transfers", tag = "transfers", request_body = SendRequest,
+    responses((status = 200, body = TransferView)))]
+pub(crate) async fn send(
+    State(node): State<Arc<Node>>,
+    Body(request): Body<SendRequest>,
+) -> Result<Json<TransferView>, Failure> {
+    let peer: PeerRef = request
+        .to
+        .parse()
+        .map_err(|error| Failure::invalid(format!("{:?}: {error}", request.to)))?;
+    let to = node.directory().find(&peer).await?;
+    let paths: Vec<PathBuf> = request.paths.into_iter().map(PathBuf::from).collect();
+    if paths.is_empty() {
+        return Err(Failure::invalid("there is nothing to send"));
+    }
+    if let Some(relative) = paths.iter().find(|path| !path.is_absolute()) {
+        return Err(Failure::invalid(format!("{relative:?} is no absolute path")));
+    }
+    if request.label.as_ref().is_some_and(|label| label.len() > MAX_LABEL) {
+        return Err(Failure::invalid(format!("a label has at most {MAX_LABEL} bytes")));
+    }
+    let new = NewTransfer {
+        to,
+        paths,
+        label: request.label,
+        options: ScanOptions { exclude: request.exclude, gitignore: request.gitignore },
+        expires: request.expires_ms.map(Duration::from_millis),
+    };
+    let transfer = node.data().send(new).await.map_err(|error| not_sent(&peer, error))?;
+    Ok(Json(view(&node, &transfer)))
+}
+
+fn not_sent(peer: &PeerRef, error: SendError) -> Failure {
+    let message = format!("{error}; nothing was sent");
+    match error {
+        SendError::NotTrusted(standing) if standing.state == TrustState::Requested => {
+            let message =
+                format!("{peer} has not answered this node's trust yet; nothing was sent");
+            Failure::new(ErrorCode::NotTrusted, message)
+                .hint("pilotctl whoami  # then, on the peer: pilotctl trust ADDRESS")
+                .detail("peer", peer.to_string())
+        }
+        SendError::NotTrusted(_) => Failure::not_trusted(peer),
+        SendError::NotAllowed => Failure::new(ErrorCode::NotAllowed, message)
+            .hint(format!("pilotctl trust show {peer}"))
+            .detail("peer", peer.to_string()),
+        SendError::Scan(_) => Failure::invalid(message),
+        SendError::Manifest(_) | SendError::Layout(_) => {
+            Failure::new(ErrorCode::LimitExceeded, message)
+        }
+        SendError::Home(_) | SendError::Source(_) | SendError::Random => Failure::internal(&error),
+        SendError::Change(error) => error.into(),
+    }
+}
+
+/// Lists transfers, the newest first.
+#[utoipa::path(get, path = "/v1/transfers", tag = "transfers",
+    params(("direction" = Option<Direction>, Query), ("state" = Option<TransferState>, Query),
+        ("limit" = Option<u32>, Query)),
+    responses((status = 200, body = Vec<TransferView>)))]
+pub(crate) async fn list(
+    State(node): State<Arc<Node>>,
+    Params(query): Params<TransfersQuery>,
+) -> Result<Json<Vec<TransferView>>, Failure> {
+    let limit = query.limit.unwrap_or(LIST.0).min(LIST.1);
+    let direction = query.direction.map(|direction| match direction {
+        Direction::Sent => pilot_files::Direction::Sent,
+        Direction::Received => pilot_files::Direction::Received,
+    });
+    let found = node.data().list(direction, LIST.1).await?;
+    let views = found.iter().map(|transfer| view(&node, transfer));
+    let wanted = views.filter(|view| query.state.is_none_or(|state| state == view.state));
+    Ok(Json(wanted.take(usize::try_from(limit).unwrap_or(usize::MAX)).collect()))
+}
+
+/// Shows one transfer.
+#[utoipa::path(get, path = "/v1/transfers/{id}", tag = "transfers", params(("id" = String, Path)),
+    responses((status = 200, body = TransferView)))]
+pub(crate) async fn get(
+    State(node): State<Arc<Node>>,
+    TransferOf(id): TransferOf,
+) -> Result<Json<TransferView>, Failure> {
+    Ok(Json(view(&node, &found(&node, id)?)))
+}
+
+/// Streams a transfer as it is, then as it changes, until it has ended.
+#[utoipa::path(get, path = "/v1/transfers/{id}/watch", tag = "transfers",
+    params(("id" = String, Path)),
+    responses((status = 200, body = TransferView, content_type = "application/x-ndjson")))]
+pub(crate) async fn watch(
+    State(node): State<Arc<Node>>,
+    TransferOf(id): TransferOf,
+) -> Result<Response, Failure> {
+    let watch = node.data().watch(id);
+    let first = view(&node, &found(&node, id)?);
+    let lines = stream::unfold((Some(first), watch), move |(next, mut watch)| {
+        let node = Arc::clone(&node);
+        async move {
+            let shown = next?;
+            let line = line(&shown);
+            let next = match shown.state.is_terminal() {
+                true => None,
+                false => change(&node, id, &mut watch).await,
+            };
+            Some((Ok::<_, Infallible>(line), (next, watch)))
+        }
+    });
+    let headers = [(CONTENT_TYPE, "application/x-ndjson")];
+    Ok((headers, Content::from_stream(lines)).into_response())
+}
+
+/// The transfer once it has changed: at once if it has ended, otherwise not
+/// sooner than [`WATCH_EVERY`] from now. None if it is gone.
+async fn change(
+    node: &Node,
+    id: TransferId,
+    watch: &mut Watch<TransferId>,
+) -> Option<TransferView> {
+    let soonest = Instant::now() + WATCH_EVERY;
+    watch.changed().await;
+    loop {
+        let shown = view(node, &found(node, id).ok()?);
+        let wait = timeout_at(soonest.into(), watch.changed());
+        if shown.state.is_terminal() || wait.await.is_err() {
+            return found(node, id).ok().map(|transfer| view(node, &transfer));
+        }
+    }
+}
+
+/// Ends a transfer that goes on.
+#[utoipa::path(post, path = "/v1/transfers/{id}/cancel", tag = "transfers",
+    params(("id" = String, Path)), responses((status = 200, body = TransferView)))]
+pub(crate) async fn cancel(
+    State(node): State<Arc<Node>>,
+    TransferOf(id): TransferOf,
+) -> Result<Json<TransferView>, Failure> {
+    let cancelled = node.data().cancel(id).await?.ok_or_else(|| unknown(id))?;
+    Ok(Json(view(&node, &cancelled)))
+}
+
+/// Forgets a transfer that has ended; what is in the inbox of it goes too.
+#[utoipa::path(delete, path = "/v1/transfers/{id}", tag = "transfers",
+    params(("id" = String, Path)), responses((status = 200, body = TransferView)))]
+pub(crate) async fn remove(
+    State(node): State<Arc<Node>>,
+    TransferOf(id): TransferOf,
+) -> Result<Json<TransferView>, Failure> {
+    let transfer = found(&node, id)?;
+    let last = view(&node, &transfer);
+    if node.data().remove(&transfer).await? {
+        return Ok(Json(last));
+    }
+    let (message, hint) = if transfer.is_live() {
+        ("it goes on; nothing was removed", format!("pilotctl data cancel {id}"))
+    } else {
+        (
+            "the peer is still to be told that it ended; nothing was removed",
+            format!("pilotctl ping {}", last.peer),
+        )
+    };
+    Err(Failure::new(ErrorCode::Conflict, message).hint(hint).detail("transfer", id.to_string()))
+}
+
+fn line(view: &TransferView) -> Bytes {
+    let mut line = serde_json::to_vec(view).unwrap_or_default();
+    line.push(b'\n');
+    Bytes::from(line)
+}
+
+fn found(node: &Node, id: TransferId) -> Result<Transfer, Failure> {
+    node.data().find(id)?.ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: TransferId) -> Failure {
+    Failure::new(ErrorCode::UnknownTransfer, format!("there is no transfer {id} on this node"))
+        .hint("pilotctl data list")
+        .detail("transfer", id.to_string())
+}
+
+impl From<ChangeError> for Failure {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Commit(error) => error.into(),
+            ChangeError::Read(error) => error.into(),
+            ChangeError::TooMany => {
+                Self::new(ErrorCode::QueueFull, error.to_string()).hint("pilotctl data list")
+            }
+            ChangeError::Exists | ChangeError::Stopping => Self::internal(&error),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What users of this node ask for.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilot_files::{Direction, Ending, Layout, LayoutError, Manifest, ManifestDigest, Transfer};
+use pilot_identity::{NodeId, Scope};
+use pilot_proto::TransferId;
+use pilot_proto::manifest::ManifestBytesError;
+use pilot_store::ReadError;
+use pilot_tree::{ScanError, ScanOptions, Source, SourceBytesError};
+use pilot_trust::{Standing, TrustState};
+use rusqlite::Connection;
+
+use super::{ChangeError, DataService};
+use crate::clock;
+use crate::store::transfers;
+
+/// What is to be sent.
+#[derive(Debug)]
+pub(crate) struct NewTransfer {
+    pub(crate) to: NodeId,
+    pub(crate) paths: Vec<PathBuf>,
+    pub(crate) label: Option<String>,
+    pub(crate) options: ScanOptions,
+    pub(crate) expires: Option<Duration>,
+}
+
+/// Why nothing is sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    #[error("there is no mutual trust with this peer")]
+    NotTrusted(Standing),
+    #[error("this peer does not take data from here")]
+    NotAllowed,
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    #[error(transparent)]
+    Manifest(#[from] ManifestBytesError),
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    #[error("cannot write to the home folder")]
+    Home(#[from] io::Error),
+    #[error(transparent)]
+    Source(#[from] SourceBytesError),
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    #[error("the system gives no randomness")]
+    Random,
+}
+
+impl DataService {
+    /// Looks at what is to be sent and enters the transfer; both are on disk
+    /// when this returns.
+    pub(crate) async fn send(self: &Arc<Self>, new: NewTransfer) -> Result<Transfer, SendError> {
+        self.check_standing(new.to)?;
+        let mut random = [0; 10];
+        getrandom::fill(&mut random).map_err(|_| SendError::Random)?;
+        let now = clock::now();
+        let id = TransferId::new(now, random);
+        let folder = self.outgoing.join(id.to_string());
+        let (paths, options) = (new.paths, new.options);
+        let scanning = self.tasks.spawn_blocking({
+            let folder = folder.clone();
+            move || prepare(&folder, &paths, &options)
+        });
+        let prepared = scanning.await.map_err(|_| ChangeError::Stopping)?;
+        let (manifest, digest) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                self.remove_folder(folder).await;
+                return Err(error);
+            }
+        };
+        let mut transfer = Transfer::begin(id, new.to, Direction::Sent, &manifest, digest, now);
+        transfer.label = new.label.unwrap_or_default();
+        transfer.expires = new.expires.map(|after| now.saturating_add(after));
+        if let Err(error) = self.enter(transfer.clone()).await {
+            self.remove_folder(folder).await;
+            return Err(error.into());
+        }
+        self.wake_link(new.to);
+        Ok(transfer)
+    }
+
+    fn check_standing(&self, peer: NodeId) -> Result<(), SendError> {
+        let standing = self.trust.standing(peer);
+        match standing.state {
+            TrustState::Mutual if standing.received.contains(Scope::Data) => Ok(()),
+            TrustState::Mutual => Err(SendError::NotAllowed),
+            TrustState::None | TrustState::Requested | TrustState::Pending => {
+                Err(SendError::NotTrusted(standing))
+            }
+        }
+    }
+
+    /// Ends one that goes on; one that has ended stays as it is.
+    pub(crate) async fn cancel(
+        self: &Arc<Self>,
+        id: TransferId,
+    ) -> Result<Option<Transfer>, ChangeError> {
+        self.end(id, Ending::Cancelled).await
+    }
+
+    /// Forgets one that has ended, with what is in the inbox of it. False if
+    /// it goes on.
+    pub(crate) async fn remove(self: &Arc<Self>, transfer: &Transfer) -> Result<bool, ChangeError> {
+        if !transfer.is_settled() {
+            return Ok(false);
+        }
+        if let Some(folder) = self.folder(transfer) {
+            self.remove_folder(folder).await;
+        }
+        self.forget(transfer.id).await?;
+        Ok(true)
+    }
+
+    /// The newest transfers.
+    pub(crate) async fn list(
+        &self,
+        direction: Option<Direction>,
+        limit: u32,
+    ) -> Result<Vec<Transfer>, ReadError> {
+        let list = move |connection: &Connection| transfers::list(connection, direction, limit);
+        self.store.read_blocking(list).await
+    }
+}
+
+/// Writes manifest and source into the transfer's folder; blocks.
+fn prepare(
+    folder: &Path,
+    paths: &[PathBuf],
+    options: &ScanOptions,
+) -> Result<(Arc<Manifest>, ManifestDigest), SendError> {
+    let (source, scanned) = Source::scan(paths, options)?;
+    for (path, special) in &scanned.skipped {
+        tracing::info!(?path, ?special, "left out of a transfer");
+    }
+    let manifest = source.manifest();
+    Layout::of(manifest)?;
+    let manifest_bytes = manifest.encode()?;
+    let digest = ManifestDigest {
+        bytes: u32::try_from(manifest_bytes.len()).unwrap_or(u32::MAX),
+        hash: *blake3::hash(&manifest_bytes).as_bytes(),
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    write(&folder.join("manifest"), &manifest_bytes)?;
+    write(&folder.join("source"), &source.to_bytes()?)?;
+    File::open(folder)?.sync_all()?;
+    Ok((Arc::clone(manifest), digest))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}

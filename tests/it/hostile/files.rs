@@ -1,0 +1,263 @@
+//! A trusted peer that sends files which are none.
+
+use std::fs;
+use std::path::Path;
+
+use bytes::Bytes;
+use pilot_identity::Timestamp;
+use pilot_local_api::transfers::{TransferState, TransferView};
+use pilot_proto::data::{
+    DataRefusal, DataRequest, MAX_PAGE, MAX_TALK_FRAME, PieceHeader, Said, Told, TransferOffer,
+};
+use pilot_proto::manifest::{self, Entry, EntryKind, LinkTarget, Mode, Modified};
+use pilot_proto::text::Text;
+use pilot_proto::{Component, Service, TransferId, close};
+use pilot_tests::{Team, eventually};
+use pilot_transport::{Connection, Framed, FramedError};
+
+use super::names::nothing_stolen;
+use super::puppet::Puppet;
+
+fn entry(parent: u32, name: &[u8], kind: EntryKind) -> Entry {
+    Entry {
+        parent,
+        name: Component::new(name).unwrap(),
+        kind,
+        mode: Mode::of(0o777),
+        modified: Modified::new(0, 0).unwrap(),
+    }
+}
+
+const fn file(size: u64) -> EntryKind {
+    EntryKind::File { size }
+}
+
+fn transfer_id(seed: u8) -> TransferId {
+    TransferId::new(Timestamp::from_millis(1_700_000_000_000), [seed; 10])
+}
+
+fn offer(seed: u8, manifest: &[u8], bytes: u64) -> TransferOffer {
+    TransferOffer {
+        id: transfer_id(seed),
+        label: Text::clipped("\u{1b}[2J hostile"),
+        manifest_bytes: u32::try_from(manifest.len()).unwrap(),
+        manifest_hash: *blake3::hash(manifest).as_bytes(),
+        bytes,
+        expires_ms: None,
+    }
+}
+
+/// Offers a manifest, sends it if it is asked for, and tells what came of it.
+fn offered(
+    puppet: &Puppet,
+    session: &Connection,
+    offer: &TransferOffer,
+    manifest: &[u8],
+) -> (Framed, Told) {
+    let mut talk = puppet.open(session, Service::Data.number()).unwrap();
+    let told = puppet.play(async {
+        let request = DataRequest::Offer(offer.clone());
+        talk.send(&request, MAX_TALK_FRAME).await.unwrap();
+        let first: Told = talk.expect(MAX_TALK_FRAME).await.unwrap();
+        if first != Told::SendManifest {
+            return first;
+        }
+        for page in manifest.chunks(MAX_PAGE) {
+            let page = Said::Page(Bytes::copy_from_slice(page));
+            talk.send(&page, MAX_TALK_FRAME).await.unwrap();
+        }
+        talk.expect(MAX_TALK_FRAME).await.unwrap()
+    });
+    (talk, told.unwrap())
+}
+
+fn is_invalid(told: &Told) -> bool {
+    matches!(told, Told::Refused(DataRefusal::Invalid, _))
+}
+
+/// What is in the inbox, the part for what is coming in left out.
+fn inbox(home: &Path) -> Vec<String> {
+    let entries = fs::read_dir(home.join("inbox")).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name != ".incoming").collect()
+}
+
+/// Manifests that are none, each with the bytes it claims.
+fn bad_manifests() -> Vec<(&'static str, Vec<u8>, u64)> {
+    let encoded = |entries: &[Entry]| manifest::encode(entries).unwrap();
+    let renamed = |from: &[u8], to: &[u8]| {
+        let mut bytes = encoded(&[entry(0, from, file(1))]);
+        let at = bytes.windows(from.len()).position(|bytes| bytes == from).unwrap();
+        bytes.splice(at..at + to.len(), to.iter().copied());
+        bytes
+    };
+    let target = LinkTarget::new(b"/etc").unwrap();
+    vec![
+        ("a name that climbs", renamed(b"xy", b".."), 1),
+        ("a name with a path in it", renamed(b"x_y", b"x/y"), 1),
+        ("an absolute name", renamed(b"_etc", b"/etc"), 1),
+        ("a name with NUL", renamed(b"x_y", b"x\0y"), 1),
+        ("nothing", encoded(&[]), 0),
+        ("a billion entries", vec![0xff, 0xff, 0xff, 0xff, 0x0f], 0),
+        ("two of one name", encoded(&[entry(0, b"a", file(1)), entry(0, b"a", file(1))]), 2),
+        ("a file in a file", encoded(&[entry(0, b"a", file(1)), entry(1, b"b", file(1))]), 2),
+        (
+            "a file in a link",
+            encoded(&[entry(0, b"a", EntryKind::Link { target }), entry(1, b"b", file(1))]),
+            1,
+        ),
+        ("a file in itself", encoded(&[entry(1, b"a", EntryKind::Folder)]), 0),
+        ("another length than it says", encoded(&[entry(0, b"a", file(7))]), 8),
+        ("garbage", super::peers::noise(7, 500), 1),
+    ]
+}
+
+#[test]
+fn manifests_that_are_none_are_refused_and_nothing_is_written() {
+    let team = Team::start(&["target"]).unwrap();
+    let mut puppet = Puppet::start(30, &[]).unwrap();
+    puppet.befriend(&team, "target").unwrap();
+    let session = puppet.session(team.node("target"), 1).unwrap();
+
+    for ((what, manifest, bytes), seed) in bad_manifests().into_iter().zip(0..) {
+        let (_talk, told) = offered(&puppet, &session, &offer(seed, &manifest, bytes), &manifest);
+        assert!(is_invalid(&told), "{what}: {told:?}");
+    }
+    let huge = manifest::encode(&[entry(0, b"a", file(1 << 63))]).unwrap();
+    let (_talk, told) = offered(&puppet, &session, &offer(99, &huge, 1 << 63), &huge);
+    assert!(matches!(told, Told::Refused(DataRefusal::DiskFull, _)), "{told:?}");
+    let lying = TransferOffer { manifest_bytes: u32::MAX, ..offer(98, &huge, 1) };
+    let (_talk, told) = offered(&puppet, &session, &lying, &[]);
+    assert!(is_invalid(&told), "{told:?}");
+    let other = TransferOffer { manifest_hash: [0; 32], ..offer(97, &huge, 1) };
+    let (_talk, told) = offered(&puppet, &session, &other, &huge);
+    assert!(is_invalid(&told), "{told:?}");
+
+    assert_eq!(team.api("target").unwrap().transfers().unwrap(), []);
+    assert_eq!(inbox(team.node("target").home()), [""; 0]);
+    nothing_stolen(team.folder());
+    assert!(!session.is_closed());
+}
+
+fn piece(number: u64, content: &[u8], hash: [u8; 32]) -> Vec<u8> {
+    let len = u32::try_from(content.len()).unwrap();
+    [&PieceHeader { number, len, hash }.encode(), content].concat()
+}
+
+/// Sends these bytes as pieces; the code with which the stream was refused, if
+/// it was.
+fn send_pieces(puppet: &Puppet, session: &Connection, id: TransferId, bytes: &[u8]) -> Option<u32> {
+    let mut stream = puppet.open(session, Service::Data.number()).unwrap();
+    let outcome = puppet.play(async {
+        stream.send(&DataRequest::Pieces(id), MAX_TALK_FRAME).await?;
+        // It may be refused before all is written.
+        drop(stream.send.write_all(bytes).await);
+        drop(stream.finish());
+        stream.next::<Told>(MAX_TALK_FRAME).await
+    });
+    match outcome.unwrap() {
+        Err(FramedError::Stopped { code }) => Some(code),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// What is said on a talk in the end.
+fn last_of(puppet: &Puppet, talk: &mut Framed) -> Told {
+    let last = puppet.play(async {
+        loop {
+            let told: Told = talk.expect(MAX_TALK_FRAME).await.unwrap();
+            if !matches!(told, Told::Arrived(_) | Told::Missing(_)) {
+                return told;
+            }
+        }
+    });
+    last.unwrap()
+}
+
+fn until(team: &Team, seed: u8, state: TransferState) -> TransferView {
+    let api = team.api("target").unwrap();
+    eventually(&format!("the transfer is {state}"), || {
+        Ok(api.transfer(transfer_id(seed))?.state == state)
+    })
+    .unwrap();
+    api.transfer(transfer_id(seed)).unwrap()
+}
+
+#[test]
+fn pieces_that_are_none_end_their_transfer_or_their_stream_and_nothing_is_shown() {
+    let team = Team::start(&["target"]).unwrap();
+    let mut puppet = Puppet::start(31, &[]).unwrap();
+    puppet.befriend(&team, "target").unwrap();
+    let session = puppet.session(team.node("target"), 1).unwrap();
+    let manifest = manifest::encode(&[entry(0, b"five", file(5))]).unwrap();
+    let good = *blake3::hash(b"right").as_bytes();
+
+    // Of a transfer that nobody offered.
+    let refused = send_pieces(&puppet, &session, transfer_id(50), &piece(0, b"right", good));
+    assert_eq!(refused, Some(close::NOT_ALLOWED));
+    let (_talk, told) = offered(&puppet, &session, &offer(1, &manifest, 5), &manifest);
+    assert!(matches!(told, Told::Missing(_)), "{told:?}");
+    let wrong = [
+        piece(1, b"right", good),
+        piece(u64::MAX, b"right", good),
+        piece(0, b"rig", good),
+        piece(0, &[7; 1024], good),
+        super::peers::noise(3, 44),
+        vec![0; 43],
+    ];
+    for bytes in wrong {
+        // Each is the end of its stream, and of nothing else.
+        send_pieces(&puppet, &session, transfer_id(1), &bytes);
+        until(&team, 1, TransferState::Receiving);
+    }
+    assert_eq!(inbox(team.node("target").home()), [""; 0]);
+
+    // What hashes to something else was not sent by an honest program.
+    let (mut talk, _told) = offered(&puppet, &session, &offer(1, &manifest, 5), &manifest);
+    send_pieces(&puppet, &session, transfer_id(1), &piece(0, b"wrong", good));
+    let failed = until(&team, 1, TransferState::Failed);
+    assert_eq!(failed.error.unwrap().code, "invalid");
+    assert!(is_invalid(&last_of(&puppet, &mut talk)));
+    let (_talk, told) = offered(&puppet, &session, &offer(1, &manifest, 5), &manifest);
+    assert!(is_invalid(&told), "it has ended: {told:?}");
+    assert_eq!(inbox(team.node("target").home()), [""; 0]);
+
+    // And an honest one goes through all the same.
+    let (mut talk, _told) = offered(&puppet, &session, &offer(2, &manifest, 5), &manifest);
+    send_pieces(&puppet, &session, transfer_id(2), &piece(0, b"right", good));
+    assert_eq!(last_of(&puppet, &mut talk), Told::Complete);
+    let done = until(&team, 2, TransferState::Done);
+    assert_eq!(fs::read(done.folder.unwrap().as_path().join("five")).unwrap(), b"right");
+}
+
+#[test]
+fn nobody_meddles_with_the_transfer_of_another_peer() {
+    let team = Team::start(&["target"]).unwrap();
+    let [mut one, mut other] = [32, 33].map(|seed| Puppet::start(seed, &[]).unwrap());
+    one.befriend(&team, "target").unwrap();
+    other.befriend(&team, "target").unwrap();
+    let first = one.session(team.node("target"), 1).unwrap();
+    let second = other.session(team.node("target"), 2).unwrap();
+    let manifest = manifest::encode(&[entry(0, b"five", file(5))]).unwrap();
+    let (_talk, told) = offered(&one, &first, &offer(1, &manifest, 5), &manifest);
+    assert!(matches!(told, Told::Missing(_)), "{told:?}");
+
+    let (_talk, told) = offered(&other, &second, &offer(1, &manifest, 5), &manifest);
+    assert!(matches!(told, Told::Refused(DataRefusal::Conflict, _)), "{told:?}");
+    let good = *blake3::hash(b"right").as_bytes();
+    let pieces = send_pieces(&other, &second, transfer_id(1), &piece(0, b"right", good));
+    assert_eq!(pieces, Some(close::NOT_ALLOWED));
+    let mut stream = other.open(&second, Service::Data.number()).unwrap();
+    let cancelled = other.play(async {
+        let cancel = DataRequest::Cancel(transfer_id(1));
+        stream.send(&cancel, MAX_TALK_FRAME).await.unwrap();
+        stream.expect::<Told>(MAX_TALK_FRAME).await.unwrap()
+    });
+    let told = cancelled.unwrap();
+    assert!(matches!(told, Told::Refused(DataRefusal::Unknown, _)), "{told:?}");
+    let changed = manifest::encode(&[entry(0, b"six", file(6))]).unwrap();
+    let (_talk, told) = offered(&one, &first, &offer(1, &changed, 6), &changed);
+    assert!(matches!(told, Told::Refused(DataRefusal::Conflict, _)), "{told:?}");
+
+    until(&team, 1, TransferState::Receiving);
+}
