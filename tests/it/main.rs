@@ -5,7 +5,6 @@
 mod article;
 mod cli;
 mod crash;
-mod data;
 mod hostile;
 mod rendezvous;
 mod rooms;

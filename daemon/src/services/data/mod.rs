@@ -18,7 +18,9 @@ mod landing;
 mod links;
 mod pump;
 mod receive;
+mod refused;
 mod send;
+mod take;
 mod talk;
 
 use std::collections::BTreeMap;

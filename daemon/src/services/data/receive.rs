@@ -1,101 +1,36 @@
 //! The receiver's side: what peers offer, and the pieces they send.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilot_files::{Blame, Direction, Ending, Manifest, ManifestDigest, PieceHash, Transfer};
+use pilot_files::{Blame, Direction, Ending, Manifest, ManifestDigest, Transfer};
 use pilot_identity::{NodeId, Scope};
 use pilot_proto::TransferId;
 use pilot_proto::close;
-use pilot_proto::data::{
-    DataRefusal, DataRequest, MAX_TALK_FRAME, PieceHeader, Said, Told, TransferOffer,
-};
+use pilot_proto::data::{DataRefusal, DataRequest, MAX_TALK_FRAME, Said, Told, TransferOffer};
 use pilot_proto::manifest::MAX_MANIFEST;
 use pilot_proto::text::Text;
 use pilot_transport::{Framed, FramedError, RecvStream, SendStream, next_frame, send_frame};
-use pilot_tree::{CreateError, DiskError, FinishError, Incoming, OpenError, WriteError};
+use pilot_tree::{Incoming, OpenError};
 use tokio::time::timeout;
 
-use super::landing::{Arrival, Landing, News, refusal};
+use super::landing::{Landing, News, refusal};
+use super::refused::Refused;
 use super::{ChangeError, DataService};
 use crate::clock;
 
 /// How long a peer may take for the first frame of a stream, for the next page
 /// of a manifest, and for the next piece: 1 MiB in this time is 35 kB/s.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a transfer is kept whose sender set no time and says nothing more.
 const KEPT_FOR: Duration = Duration::from_secs(14 * 24 * 3600);
-
-/// Bytes of pieces that are written at once; the next batch is received
-/// meanwhile.
-const BATCH: usize = 1024 * 1024;
-
-/// Pieces that are written at once.
-const BATCH_PIECES: usize = 256;
 
 /// How often the sender is told how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
 /// Free bytes that a transfer leaves on the disk.
 const LEAVE_FREE: u64 = 64 * 1024 * 1024;
-
-/// Why something of a peer is not taken.
-struct Refused(DataRefusal, String);
-
-impl Refused {
-    fn internal(error: &dyn std::fmt::Display) -> Self {
-        tracing::warn!(%error, "a transfer cannot be received");
-        Self(DataRefusal::Internal, "the receiver failed; see its log".to_owned())
-    }
-}
-
-impl From<ChangeError> for Refused {
-    fn from(error: ChangeError) -> Self {
-        match error {
-            ChangeError::Exists => Self(DataRefusal::Conflict, error.to_string()),
-            ChangeError::TooMany => Self(DataRefusal::Quota, error.to_string()),
-            ChangeError::Commit(_) | ChangeError::Read(_) | ChangeError::Stopping => {
-                Self::internal(&error)
-            }
-        }
-    }
-}
-
-impl From<&DiskError> for Refused {
-    fn from(error: &DiskError) -> Self {
-        let code = match error {
-            DiskError::Full { .. } => DataRefusal::DiskFull,
-            DiskError::NamesCollide { .. } => DataRefusal::Invalid,
-            DiskError::Denied { .. } | DiskError::InTheWay { .. } | DiskError::Io { .. } => {
-                return Self::internal(error);
-            }
-        };
-        Self(code, error.to_string())
-    }
-}
-
-impl From<&WriteError> for Refused {
-    fn from(error: &WriteError) -> Self {
-        match error {
-            WriteError::NoSuchPiece { .. }
-            | WriteError::WrongLength { .. }
-            | WriteError::HashMismatch { .. } => Self(DataRefusal::Invalid, error.to_string()),
-            WriteError::Disk(error) => error.into(),
-        }
-    }
-}
-
-impl From<&CreateError> for Refused {
-    fn from(error: &CreateError) -> Self {
-        match error {
-            CreateError::TooLarge(_) => Self(DataRefusal::Invalid, error.to_string()),
-            CreateError::Exists { .. } => Self::internal(error),
-            CreateError::Disk(error) => error.into(),
-        }
-    }
-}
 
 impl DataService {
     /// Serves one stream of a peer.
@@ -320,102 +255,6 @@ impl DataService {
         }
     }
 
-    /// Takes pieces until the stream ends.
-    async fn take(
-        self: &Arc<Self>,
-        landing: &Arc<Landing>,
-        recv: &mut RecvStream,
-    ) -> Result<(), FramedError> {
-        // The semaphore is never closed.
-        let Ok(_slot) = self.piece_streams.acquire().await else { return Ok(()) };
-        let mut writing = None;
-        loop {
-            let (batch, is_last) = next_batch(landing, recv).await?;
-            if let Some(before) = writing.take()
-                && !self.written(landing, before).await
-            {
-                return Ok(());
-            }
-            if !batch.is_empty() {
-                let files = Arc::clone(landing);
-                writing = Some(self.tasks.spawn_blocking(move || files.write(batch)));
-            }
-            if is_last {
-                break;
-            }
-        }
-        if let Some(last) = writing {
-            self.written(landing, last).await;
-        }
-        Ok(())
-    }
-
-    /// Whether what was written was taken.
-    async fn written(
-        self: &Arc<Self>,
-        landing: &Arc<Landing>,
-        writing: tokio::task::JoinHandle<Result<bool, WriteError>>,
-    ) -> bool {
-        match writing.await {
-            Ok(Ok(is_complete)) => {
-                self.desk.note_bytes_done(landing.id, landing.bytes_done());
-                self.watchers.tell(landing.id, 0);
-                if is_complete {
-                    self.finish_if_complete(landing).await;
-                }
-                true
-            }
-            Ok(Err(error)) => {
-                let Refused(code, reason) = Refused::from(&error);
-                if code.is_for_now() {
-                    self.landings.remove(landing.id);
-                    landing.refuse(code, reason);
-                } else {
-                    self.fail(landing, Blame::Sender, &reason).await;
-                }
-                false
-            }
-            Err(error) => {
-                tracing::error!(%error, "writing pieces broke off");
-                false
-            }
-        }
-    }
-
-    /// Puts all of it into the inbox, if all of it is there.
-    async fn finish_if_complete(self: &Arc<Self>, landing: &Arc<Landing>) {
-        let Some(incoming) = landing.take_complete() else { return };
-        let (inbox, name) = (self.inbox.clone(), landing.id.to_string());
-        let finishing = self.tasks.spawn_blocking(move || incoming.finish(&inbox, &name));
-        let finished: Result<PathBuf, FinishError> = match finishing.await {
-            Ok(finished) => finished,
-            Err(error) => return tracing::error!(%error, "finishing a transfer broke off"),
-        };
-        let ended = match finished {
-            Ok(_) => self.end(landing.id, Ending::Complete).await.map_err(|e| e.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        self.landings.remove(landing.id);
-        match ended {
-            Ok(_) => {
-                tracing::info!(transfer = %landing.id, peer = %landing.peer.short(),
-                    "a transfer is in the inbox");
-                landing.complete();
-            }
-            Err(error) => {
-                tracing::warn!(transfer = %landing.id, error, "a transfer was not finished");
-                landing.refuse(DataRefusal::Internal, error);
-            }
-        }
-    }
-
-    async fn fail(self: &Arc<Self>, landing: &Landing, blame: Blame, reason: &str) {
-        let ending = Ending::Failed { blame, reason: Text::clipped(reason) };
-        if let Err(error) = self.end(landing.id, ending).await {
-            tracing::warn!(transfer = %landing.id, %error, "a failure could not be written");
-        }
-    }
-
     async fn answer_cancel(
         self: &Arc<Self>,
         peer: NodeId,
@@ -477,35 +316,4 @@ async fn read_manifest(
     } else {
         invalid("the manifest is another one than was offered")
     }
-}
-
-/// The next pieces on a stream, and whether they are its last.
-async fn next_batch(
-    landing: &Landing,
-    recv: &mut RecvStream,
-) -> Result<(Vec<Arrival>, bool), FramedError> {
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    while bytes < BATCH && batch.len() < BATCH_PIECES {
-        let mut header = [0; PieceHeader::BYTES];
-        let read = timeout(PATIENCE, recv.read_exact(&mut header)).await;
-        match read.map_err(|_| FramedError::Stalled)?.map_err(FramedError::from) {
-            Ok(()) => {}
-            // It ends between two pieces; what is inside one says so below.
-            Err(FramedError::Ended) => return Ok((batch, true)),
-            Err(error) => return Err(error),
-        }
-        let Ok(header) = PieceHeader::decode(&header) else { return Err(FramedError::Closed) };
-        let expected = landing.piece(header.number).map(|piece| piece.len);
-        let Ok(len) = usize::try_from(header.len) else { return Err(FramedError::Closed) };
-        if expected != Some(len) {
-            return Err(FramedError::Closed);
-        }
-        let mut content = landing.room(len);
-        let read = timeout(PATIENCE, recv.read_exact(content.get_mut())).await;
-        read.map_err(|_| FramedError::Stalled)??;
-        bytes += len;
-        let hash = PieceHash::from_bytes(header.hash);
-        batch.push(Arrival { number: header.number, hash, content });
-    }
-    Ok((batch, false))
 }

@@ -1,4 +1,8 @@
-//! Files and folders between two nodes.
+//! Files and folders between two nodes, as whole programs.
+//!
+//! Apart from `it`, whose tests of time should not share the machine with these.
+
+#![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod tree;
 
