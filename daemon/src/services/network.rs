@@ -178,11 +178,7 @@ impl PeerPath {
                 (PathKind::Relayed, endpoint, transport.or(Some(Transport::Tcp)))
             }
         };
-        let now = clock::now().as_millis();
-        let since = report.age.map(|age| {
-            let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-            Timestamp::from_millis(now.saturating_sub(age))
-        });
+        let since = report.since.map(clock::moment);
         Self { kind, endpoint, transport, reason: report.reason, since, rtt: report.rtt }
     }
 }
@@ -271,8 +267,8 @@ mod tests {
     }
 
     fn path(way: WayReport) -> PeerPath {
-        let (age, rtt) = (Some(Duration::from_secs(5)), None);
-        let report = PathReport { way: Some(way), reason: "relay_first", age, rtt };
+        let (since, rtt) = (std::time::Instant::now().checked_sub(Duration::from_secs(5)), None);
+        let report = PathReport { way: Some(way), reason: "relay_first", since, rtt };
         let target: HostPort = "beacon.example:9001".parse().unwrap();
         let beacon = |place, by_proxy| BeaconReport {
             target: target.clone(),

@@ -70,8 +70,8 @@ pub struct PathReport {
     pub way: Option<WayReport>,
     /// Why it is so: a word in `snake_case`.
     pub reason: &'static str,
-    /// For how long it has been so.
-    pub age: Option<Duration>,
+    /// Since when.
+    pub since: Option<Instant>,
     /// The smoothed round trip, where it was measured.
     pub rtt: Option<Duration>,
 }
@@ -220,7 +220,7 @@ impl Reach {
         Some(PathReport {
             way,
             reason: reason.word(),
-            age: chosen.map(|chosen| chosen.since.elapsed()),
+            since: chosen.map(|chosen| chosen.since),
             rtt: chosen.and_then(|chosen| chosen.rtt),
         })
     }
