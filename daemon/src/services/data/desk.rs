@@ -87,6 +87,12 @@ impl Desk {
         owed
     }
 
+    pub(super) fn has_owed(&self, peer: &NodeId) -> bool {
+        let live = self.lock();
+        let mut owed = live.values().map(|live| &live.transfer);
+        owed.any(|owed| owed.direction == Direction::Sent && owed.peer == *peer)
+    }
+
     pub(super) fn peers_owed(&self) -> BTreeSet<NodeId> {
         let live = self.lock();
         let sent = live.values().filter(|live| live.transfer.direction == Direction::Sent);

@@ -1,7 +1,7 @@
-//! Sends what is owed to peers: one driver a peer, a few transfers at once.
+//! Sends what is owed to peers: a few transfers at once.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -13,65 +13,24 @@ use tokio::sync::Notify;
 
 use super::DataService;
 use super::talk::TalkError;
+use crate::services::links::{AFTER_FAILURE, Owing};
 
 /// Transfers with one peer at once: a small one need not wait for a large one,
 /// and each has its share of the line.
 const TALKS: usize = 4;
 
-/// Pause after a talk broke off on a session that seems alive.
-const AFTER_FAILURE: Duration = Duration::from_millis(500);
-
 /// Pause before one that the receiver could not take now is offered again.
 const LATER: Duration = Duration::from_secs(10);
 
-impl DataService {
-    /// Lets the peer's driver look for something to send; starts it if need
-    /// be. There is one for each peer that was ever owed something.
-    pub(super) fn wake_link(self: &Arc<Self>, peer: NodeId) {
-        if self.overlay.get().is_none() {
-            return;
-        }
-        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        let wake = links.entry(peer).or_insert_with(|| {
-            let wake = Arc::new(Notify::new());
-            self.tasks.spawn(Arc::clone(self).drive_link(peer, Arc::clone(&wake)));
-            wake
-        });
-        wake.notify_one();
+impl Owing for DataService {
+    const WHAT: &'static str = "data";
+
+    fn has_owed(&self, peer: &NodeId) -> bool {
+        self.desk.has_owed(peer)
     }
 
-    async fn drive_link(self: Arc<Self>, peer: NodeId, wake: Arc<Notify>) {
-        let Some(overlay) = self.overlay.get() else { return };
-        loop {
-            if self.desk.owed(&peer).is_empty() {
-                tokio::select! {
-                    () = self.stop.cancelled() => return,
-                    () = wake.notified() => continue,
-                }
-            }
-            let reached = tokio::select! {
-                () = self.stop.cancelled() => return,
-                reached = overlay.connected(peer) => reached,
-            };
-            match reached {
-                Ok(session) => tokio::select! {
-                    () = self.stop.cancelled() => return,
-                    () = self.use_link(peer, &session, &wake) => {}
-                },
-                // Trust will wake it again.
-                Err(error) => {
-                    tracing::debug!(peer = %peer.short(), %error, "no link for data");
-                    tokio::select! {
-                        () = self.stop.cancelled() => return,
-                        () = wake.notified() => {}
-                    }
-                }
-            }
-        }
-    }
-
-    /// Talks over one session until it fails or nothing is owed.
-    async fn use_link(self: &Arc<Self>, peer: NodeId, session: &Session, wake: &Notify) {
+    async fn use_link(self: &Arc<Self>, peer: NodeId, session: &Session, wake: &Notify) -> usize {
+        let mut ended = 0;
         let mut talking = BTreeSet::new();
         let mut talks = FuturesUnordered::new();
         loop {
@@ -81,17 +40,25 @@ impl DataService {
                 }
             }
             tokio::select! {
+                () = self.stop.cancelled() => return ended,
                 () = wake.notified() => {}
-                ended = talks.next() => match ended {
-                    None => return,
-                    Some((id, went_on)) => {
+                talked = talks.next() => match talked {
+                    Some((id, true)) => {
                         talking.remove(&id);
-                        if !went_on {
-                            return;
-                        }
+                        ended += 1;
                     }
+                    Some((_, false)) | None => return ended,
                 },
             }
+        }
+    }
+}
+
+impl DataService {
+    /// Lets the peer's driver look for something to send.
+    pub(super) fn wake_link(self: &Arc<Self>, peer: NodeId) {
+        if let Some(overlay) = self.overlay.get() {
+            self.links.wake(self, overlay, peer);
         }
     }
 

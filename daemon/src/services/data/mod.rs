@@ -35,10 +35,11 @@ use pilot_proto::TransferId;
 use pilot_proto::text::Text;
 use pilot_store::{ReadError, Store};
 use pilot_trust::{Standing, TrustState};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::links::Links;
 use super::trust::TrustService;
 use super::watch::{Watch, Watchers};
 use crate::clock;
@@ -69,7 +70,7 @@ pub(crate) struct DataService {
     watchers: Watchers<TransferId>,
     /// Talks under way, to be ended when their transfer is.
     talks: Mutex<BTreeMap<TransferId, CancellationToken>>,
-    links: Mutex<BTreeMap<NodeId, Arc<Notify>>>,
+    links: Links,
     overlay: OnceLock<Overlay>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -96,7 +97,7 @@ impl DataService {
             piece_streams: Semaphore::new(PIECE_STREAMS),
             watchers: Watchers::default(),
             talks: Mutex::new(BTreeMap::new()),
-            links: Mutex::new(BTreeMap::new()),
+            links: Links::new(tasks, stop),
             overlay: OnceLock::new(),
             tasks: tasks.clone(),
             stop: stop.clone(),

@@ -1,6 +1,6 @@
-//! Sends what is owed to peers: one driver a peer, a few exchanges at once.
+//! Sends what is owed to peers: a few exchanges at once.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,14 +16,12 @@ use tokio::sync::Notify;
 
 use super::TasksService;
 use crate::clock;
+use crate::services::links::{AFTER_FAILURE, Owing};
 use crate::store::bodies::{self, Kind, Side};
 
 /// Exchanges with one peer at once: enough that small ones do not wait for a
 /// round trip, few enough that what is owed meanwhile is sent together.
 const EXCHANGES: usize = 4;
-
-/// Pause after an exchange failed on a session that seems alive.
-const AFTER_FAILURE: Duration = Duration::from_millis(500);
 
 /// How long an exchange may go without any answer, beside the time its
 /// requests take on the slowest line that is allowed for.
@@ -46,63 +44,13 @@ enum ExchangeError {
     Silent,
 }
 
-impl TasksService {
-    /// Lets the peer's driver look for something to send; starts it if need
-    /// be. There is one for each peer that was ever owed something.
-    pub(super) fn wake_link(self: &Arc<Self>, peer: NodeId) {
-        if self.overlay.get().is_none() {
-            return;
-        }
-        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        let wake = links.entry(peer).or_insert_with(|| {
-            let wake = Arc::new(Notify::new());
-            self.tasks.spawn(Arc::clone(self).drive_link(peer, Arc::clone(&wake)));
-            wake
-        });
-        wake.notify_one();
+impl Owing for TasksService {
+    const WHAT: &'static str = "tasks";
+
+    fn has_owed(&self, peer: &NodeId) -> bool {
+        self.desk().has_owed(peer)
     }
 
-    async fn drive_link(self: Arc<Self>, peer: NodeId, wake: Arc<Notify>) {
-        let Some(overlay) = self.overlay.get() else { return };
-        let mut fruitless = 0;
-        loop {
-            if !self.desk().has_owed(&peer) {
-                tokio::select! {
-                    () = self.stop.cancelled() => return,
-                    () = wake.notified() => continue,
-                }
-            }
-            // A session that breaks is replaced at once; a peer that breaks each
-            // of them is not dialled in a tight loop.
-            if fruitless > 1 {
-                tokio::select! {
-                    () = self.stop.cancelled() => return,
-                    () = tokio::time::sleep(AFTER_FAILURE) => {}
-                }
-            }
-            let reached = tokio::select! {
-                () = self.stop.cancelled() => return,
-                reached = overlay.connected(peer) => reached,
-            };
-            match reached {
-                Ok(session) => {
-                    let answers = self.use_link(peer, &session, &wake).await;
-                    fruitless = if answers > 0 { 0 } else { fruitless + 1 };
-                }
-                // Trust will wake it again.
-                Err(error) => {
-                    tracing::debug!(peer = %peer.short(), %error, "no link for tasks");
-                    tokio::select! {
-                        () = self.stop.cancelled() => return,
-                        () = wake.notified() => {}
-                    }
-                }
-            }
-        }
-    }
-
-    /// Sends over one session until it fails or nothing is owed; how many
-    /// exchanges came to their end.
     async fn use_link(self: &Arc<Self>, peer: NodeId, session: &Session, wake: &Notify) -> usize {
         let mut answered = 0;
         let mut exchanges = FuturesUnordered::new();
@@ -134,6 +82,15 @@ impl TasksService {
                 return answered;
             }
             answered += 1;
+        }
+    }
+}
+
+impl TasksService {
+    /// Lets the peer's driver look for something to send.
+    pub(super) fn wake_link(self: &Arc<Self>, peer: NodeId) {
+        if let Some(overlay) = self.overlay.get() {
+            self.links.wake(self, overlay, peer);
         }
     }
 

@@ -23,6 +23,7 @@ pub(crate) use calls::{AcceptError, Accepted, CallError, NewTask, NewTaskError, 
 use desk::{Desk, Effect};
 
 use super::ledger::{Ledger, LedgerDriver, Turn};
+use super::links::Links;
 use super::trust::TrustService;
 use super::watch::Watchers;
 use crate::clock;
@@ -42,7 +43,7 @@ pub(crate) struct TasksService {
     /// Rings when a task can be accepted.
     ready: Notify,
     watchers: Watchers<TaskId>,
-    links: Mutex<BTreeMap<NodeId, Arc<Notify>>>,
+    links: Links,
     overlay: OnceLock<Overlay>,
     budget: Budget,
     /// The part of it that each peer may use; one a peer that was ever trusted.
@@ -71,7 +72,7 @@ impl TasksService {
             nearer: Notify::new(),
             ready: Notify::new(),
             watchers: Watchers::default(),
-            links: Mutex::new(BTreeMap::new()),
+            links: Links::new(tasks, stop),
             overlay: OnceLock::new(),
             budget: Budget::new(LARGE_FRAMES),
             budgets: Mutex::new(BTreeMap::new()),
