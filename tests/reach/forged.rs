@@ -8,7 +8,7 @@ use pilot_proto::envelope::{PROBE_CONTEXT, seal_probe};
 use pilot_proto::probe::{Probe, Transaction};
 use tokio::net::UdpSocket;
 
-use crate::ground::{Node, beacon, carry, connect, id, key, until};
+use crate::ground::{beacon, carry, connect, friends, id, key, until};
 
 /// What the pair 1 and 2 would send to 2, made with a key that only 3 has.
 fn forged(tx: u8) -> Vec<u8> {
@@ -19,11 +19,7 @@ fn forged(tx: u8) -> Vec<u8> {
 #[tokio::test]
 async fn forged_stale_and_misdirected_packets_move_no_path() {
     let beacon = beacon(9);
-    let (one, two) = (Node::v4(1, Some(&beacon)), Node::v4(2, Some(&beacon)));
-    one.trust(&two);
-    two.trust(&one);
-    one.bound().await;
-    two.bound().await;
+    let (one, two) = friends(&beacon).await;
     let (ours, theirs) = connect(&one, &two).await;
     until("direct", || one.is_direct(id(2)) && two.is_direct(id(1))).await;
     let before = (one.path(id(2)).way, two.path(id(1)).way);

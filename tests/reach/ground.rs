@@ -42,6 +42,16 @@ pub(crate) async fn until(what: &str, mut is: impl FnMut() -> bool) {
     }
 }
 
+/// Nodes 1 and 2, bound at the beacon, that trust each other.
+pub(crate) async fn friends(beacon: &Beacon) -> (Node, Node) {
+    let (one, two) = (Node::v4(1, Some(beacon)), Node::v4(2, Some(beacon)));
+    one.trust(&two);
+    two.trust(&one);
+    one.bound().await;
+    two.bound().await;
+    (one, two)
+}
+
 /// A beacon on both families of loopback that lets in anybody.
 pub(crate) fn beacon(seed: u8) -> Beacon {
     let many = NonZeroU32::new(1_000_000).unwrap();

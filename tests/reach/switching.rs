@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use pilot_transport::{Connection, Priority};
 
-use crate::ground::{Node, beacon, carry, connect, id, until, within};
+use crate::ground::{Node, beacon, carry, connect, friends, id, until, within};
 
 #[tokio::test]
 async fn two_that_share_no_network_meet_at_the_relay_and_stay_there() {
@@ -28,11 +28,7 @@ async fn two_that_share_no_network_meet_at_the_relay_and_stay_there() {
 #[tokio::test]
 async fn the_first_byte_goes_by_the_relay_and_the_rest_straight() {
     let beacon = beacon(9);
-    let (one, two) = (Node::v4(1, Some(&beacon)), Node::v4(2, Some(&beacon)));
-    one.trust(&two);
-    two.trust(&one);
-    one.bound().await;
-    two.bound().await;
+    let (one, two) = friends(&beacon).await;
 
     let (ours, theirs) = connect(&one, &two).await;
     carry(&ours, &theirs, b"hello").await;
@@ -79,11 +75,7 @@ async fn who_is_not_trusted_gets_no_path_and_no_answer() {
 #[tokio::test]
 async fn a_transfer_goes_on_when_the_beacon_dies_and_the_path_is_direct() {
     let beacon = beacon(9);
-    let (one, two) = (Node::v4(1, Some(&beacon)), Node::v4(2, Some(&beacon)));
-    one.trust(&two);
-    two.trust(&one);
-    one.bound().await;
-    two.bound().await;
+    let (one, two) = friends(&beacon).await;
     let (ours, theirs) = connect(&one, &two).await;
     until("direct", || one.is_direct(id(2)) && two.is_direct(id(1))).await;
 
