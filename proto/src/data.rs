@@ -26,7 +26,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::text::Text;
-use crate::{TransferId, list};
+use crate::{TaskId, TransferId, list};
 
 /// Bytes of a label.
 pub const MAX_LABEL: usize = 255;
@@ -70,6 +70,9 @@ pub struct TransferOffer {
     pub bytes: u64,
     /// Time left until its sender gives it up, in milliseconds, if it will.
     pub expires_ms: Option<u64>,
+    /// The task between these two nodes that it belongs to, if any: its files
+    /// are the task's attachments, or those of its result.
+    pub task: Option<TaskId>,
 }
 
 /// What the sender says further.

@@ -115,7 +115,9 @@ async fn send(pair: &Pair, path: &Path) -> anyhow::Result<TransferView> {
     let request = SendRequest {
         to: pair.worker_address.to_string(),
         paths: vec![PathText::from(path)],
+        id: None,
         label: None,
+        task: None,
         exclude: Vec::new(),
         gitignore: false,
         expires_ms: None,

@@ -262,7 +262,9 @@ pub fn sending(to: &PeerRef, paths: &[&Path]) -> SendRequest {
     SendRequest {
         to: to.to_string(),
         paths: paths.iter().copied().map(PathText::from).collect(),
+        id: None,
         label: None,
+        task: None,
         exclude: Vec::new(),
         gitignore: false,
         expires_ms: None,

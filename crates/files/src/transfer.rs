@@ -9,7 +9,7 @@ use pilot_proto::data::MAX_REASON;
 use pilot_proto::manifest::Entry;
 use pilot_proto::record::{self, RecordError};
 use pilot_proto::text::Text;
-use pilot_proto::{Component, TransferId};
+use pilot_proto::{Component, TaskId, TransferId};
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Manifest, Totals};
@@ -28,6 +28,8 @@ pub struct Transfer {
     pub direction: Direction,
     /// What its sender calls it.
     pub label: String,
+    /// The task that it belongs to, if any.
+    pub task: Option<TaskId>,
     /// Bytes and hash of its manifest.
     pub manifest: ManifestDigest,
     /// How much is in it.
@@ -127,6 +129,7 @@ impl Transfer {
             peer,
             direction,
             label: String::new(),
+            task: None,
             manifest: digest,
             totals: manifest.totals(),
             names: names.map(|entry| entry.name.clone()).collect(),

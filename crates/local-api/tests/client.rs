@@ -172,8 +172,16 @@ fn each_thing_to_do_with_transfers_is_one_request() {
     let id = ID.parse().unwrap();
     let paths = vec![PathText::from(Path::new("/a b"))];
     let (to, exclude) = ("backend".to_owned(), vec!["*.o".to_owned()]);
-    let request =
-        SendRequest { to, paths, label: None, exclude, gitignore: true, expires_ms: None };
+    let request = SendRequest {
+        id: None,
+        to,
+        paths,
+        label: None,
+        task: None,
+        exclude,
+        gitignore: true,
+        expires_ms: None,
+    };
     let query = TransfersQuery {
         direction: Some(Direction::Received),
         state: Some(TransferState::Done),

@@ -25,6 +25,7 @@ pub(super) fn view(node: &Node, transfer: &Transfer) -> TransferView {
         peer_name: peer.name.map(|name| name.to_string()),
         state: state(node, transfer),
         label: transfer.label.clone(),
+        task: transfer.task,
         files: transfer.totals.files.into(),
         folders: transfer.totals.folders.into(),
         links: transfer.totals.links.into(),

@@ -59,9 +59,11 @@ pub(crate) async fn send(
         return Err(Failure::invalid(format!("a label has at most {MAX_LABEL} bytes")));
     }
     let new = NewTransfer {
+        id: request.id,
         to,
         paths,
         label: request.label,
+        task: request.task,
         options: ScanOptions { exclude: request.exclude, gitignore: request.gitignore },
         expires: request.expires_ms.map(Duration::from_millis),
     };
@@ -87,7 +89,14 @@ fn not_sent(peer: &PeerRef, error: SendError) -> Failure {
         SendError::Manifest(_) | SendError::Layout(_) => {
             Failure::new(ErrorCode::LimitExceeded, message)
         }
-        SendError::Home(_) | SendError::Source(_) | SendError::Random => Failure::internal(&error),
+        SendError::UnderWay => Failure::new(ErrorCode::Conflict, error.to_string())
+            .hint("pilotctl data list  # it is there in a moment"),
+        SendError::Home(_) | SendError::Source(_) | SendError::Read(_) | SendError::Random => {
+            Failure::internal(&error)
+        }
+        SendError::Change(ChangeError::Exists) => {
+            Failure::new(ErrorCode::Conflict, message).hint("pilotctl data list")
+        }
         SendError::Change(error) => error.into(),
     }
 }

@@ -18,6 +18,7 @@ pub(crate) fn requests() -> Vec<(&'static str, DataRequest)> {
         manifest_hash: [0x0b; 32],
         bytes: 4096,
         expires_ms: Some(1000),
+        task: None,
     };
     vec![
         ("offer", DataRequest::Offer(offer)),

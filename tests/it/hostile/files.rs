@@ -44,6 +44,7 @@ fn offer(seed: u8, manifest: &[u8], bytes: u64) -> TransferOffer {
         manifest_hash: *blake3::hash(manifest).as_bytes(),
         bytes,
         expires_ms: None,
+        task: None,
     }
 }
 

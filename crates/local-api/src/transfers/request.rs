@@ -1,5 +1,6 @@
 //! What is asked of the daemon.
 
+use pilot_proto::{TaskId, TransferId};
 use serde::{Deserialize, Serialize};
 
 use super::{Direction, PathText, TransferState};
@@ -11,6 +12,11 @@ use super::{Direction, PathText, TransferState};
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SendRequest {
+    /// An id that whoever asks has made, a UUIDv7: asked again with the same
+    /// one, it is the same transfer, and nothing is sent twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "uuid"))]
+    pub id: Option<TransferId>,
     /// The receiver's node: its address, name or key.
     pub to: String,
     /// Files, folders and symbolic links, each by its absolute path; at least one.
@@ -18,6 +24,10 @@ pub struct SendRequest {
     /// What the receiver reads beside the names; at most 255 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// The task that it belongs to, for whoever reads both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "uuid"))]
+    pub task: Option<TaskId>,
     /// Patterns of what is left out, such as `*.o`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,

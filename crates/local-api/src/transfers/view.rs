@@ -3,7 +3,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use pilot_proto::TransferId;
+use pilot_proto::{TaskId, TransferId};
 use serde::{Deserialize, Serialize};
 
 use super::PathText;
@@ -138,6 +138,10 @@ pub struct TransferView {
     pub state: TransferState,
     /// What the sender said about it; may be empty.
     pub label: String,
+    /// The task that it belongs to, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = "uuid"))]
+    pub task: Option<TaskId>,
     /// How many files it has.
     pub files: u64,
     /// How many folders it has.

@@ -86,9 +86,11 @@ fn request(args: Args) -> Result<SendRequest, Failure> {
         Failure::usage(format!("the current folder cannot be named: {error}; nothing was sent"))
     })?;
     Ok(SendRequest {
+        id: None,
         to: args.peer.to_string(),
         paths: paths::absolute(&here, &args.paths)?,
         label: args.label,
+        task: None,
         exclude: args.exclude,
         gitignore: args.gitignore,
         expires_ms: args.expires.map(HumanDuration::as_millis),

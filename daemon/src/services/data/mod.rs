@@ -35,7 +35,7 @@ use pilot_proto::TransferId;
 use pilot_proto::text::Text;
 use pilot_store::{ReadError, Store};
 use pilot_trust::{Standing, TrustState};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -46,6 +46,7 @@ use crate::clock;
 pub(crate) use desk::ChangeError;
 use desk::Desk;
 use landing::Landings;
+use send::Preparing;
 pub(crate) use send::{NewTransfer, SendError};
 
 /// Streams of pieces that are taken at once, over all peers: each holds two
@@ -66,8 +67,11 @@ pub(crate) struct DataService {
     landings: Landings,
     /// Held while a new transfer gets its folder and its record.
     beginning: tokio::sync::Mutex<()>,
+    preparing: Preparing,
     piece_streams: Semaphore,
     watchers: Watchers<TransferId>,
+    /// Rung when a transfer that belongs to a task has ended.
+    task_files_ended: Notify,
     /// Talks under way, to be ended when their transfer is.
     talks: Mutex<BTreeMap<TransferId, CancellationToken>>,
     links: Links,
@@ -94,6 +98,8 @@ impl DataService {
             inbox: home.join("inbox"),
             landings: Landings::default(),
             beginning: tokio::sync::Mutex::new(()),
+            preparing: Preparing::default(),
+            task_files_ended: Notify::new(),
             piece_streams: Semaphore::new(PIECE_STREAMS),
             watchers: Watchers::default(),
             talks: Mutex::new(BTreeMap::new()),
@@ -188,6 +194,12 @@ impl DataService {
         self.talks().contains_key(&id)
     }
 
+    /// Rings, also for rings before, when a transfer that belongs to a task has
+    /// ended. For one listener.
+    pub(crate) const fn task_files_ended(&self) -> &Notify {
+        &self.task_files_ended
+    }
+
     /// Watches one for changes and progress.
     pub(crate) fn watch(&self, id: TransferId) -> Watch<TransferId> {
         self.watchers.watch(id)
@@ -213,6 +225,9 @@ impl DataService {
     /// is not needed any more. All of it may be done again.
     async fn clear_away(self: &Arc<Self>, transfer: &Transfer) {
         let id = transfer.id;
+        if transfer.task.is_some() {
+            self.task_files_ended.notify_one();
+        }
         match transfer.direction {
             Direction::Sent => {
                 if let Some(talk) = self.talks().remove(&id) {

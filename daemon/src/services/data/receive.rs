@@ -192,6 +192,7 @@ impl DataService {
         let mut transfer =
             Transfer::begin(offer.id, peer, Direction::Received, &manifest, digest, now);
         transfer.label = offer.label.as_str().to_owned();
+        transfer.task = offer.task;
         let left = offer.expires_ms.map_or(KEPT_FOR, Duration::from_millis);
         transfer.expires = Some(now.saturating_add(left));
         // One at a time: a second talk about the same one must not find a folder

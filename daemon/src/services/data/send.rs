@@ -1,16 +1,17 @@
 //! What users of this node ask for.
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pilot_files::{Direction, Ending, Layout, LayoutError, Manifest, ManifestDigest, Transfer};
-use pilot_identity::{NodeId, Scope};
-use pilot_proto::TransferId;
+use pilot_identity::{NodeId, Scope, Timestamp};
 use pilot_proto::manifest::ManifestBytesError;
+use pilot_proto::{TaskId, TransferId};
 use pilot_store::ReadError;
 use pilot_tree::{ScanError, ScanOptions, Source, SourceBytesError};
 use pilot_trust::{Standing, TrustState};
@@ -23,9 +24,14 @@ use crate::store::transfers;
 /// What is to be sent.
 #[derive(Debug)]
 pub(crate) struct NewTransfer {
+    /// Its id, if whoever asks has given it one: asked again, it is the same
+    /// transfer.
+    pub(crate) id: Option<TransferId>,
     pub(crate) to: NodeId,
     pub(crate) paths: Vec<PathBuf>,
     pub(crate) label: Option<String>,
+    /// The task that it belongs to.
+    pub(crate) task: Option<TaskId>,
     pub(crate) options: ScanOptions,
     pub(crate) expires: Option<Duration>,
 }
@@ -49,19 +55,55 @@ pub(crate) enum SendError {
     Source(#[from] SourceBytesError),
     #[error(transparent)]
     Change(#[from] ChangeError),
+    #[error("transfers cannot be read")]
+    Read(#[from] ReadError),
+    #[error("the same transfer is being entered just now")]
+    UnderWay,
     #[error("the system gives no randomness")]
     Random,
+}
+
+/// Transfers that are being entered.
+#[derive(Debug, Default)]
+pub(super) struct Preparing(Mutex<BTreeSet<TransferId>>);
+
+/// One of them, until it is dropped.
+struct Entered<'a>(&'a Preparing, TransferId);
+
+impl Preparing {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<TransferId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// None if it is being entered already.
+    fn enter(&self, id: TransferId) -> Option<Entered<'_>> {
+        self.lock().insert(id).then_some(Entered(self, id))
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.lock().remove(&self.1);
+    }
 }
 
 impl DataService {
     /// Looks at what is to be sent and enters the transfer; both are on disk
     /// when this returns.
     pub(crate) async fn send(self: &Arc<Self>, new: NewTransfer) -> Result<Transfer, SendError> {
-        self.check_standing(new.to)?;
-        let mut random = [0; 10];
-        getrandom::fill(&mut random).map_err(|_| SendError::Random)?;
         let now = clock::now();
-        let id = TransferId::new(now, random);
+        let id = match new.id {
+            Some(id) => id,
+            None => fresh_id(now)?,
+        };
+        // Before the look whether it is known: who asks again meanwhile must not
+        // find half of a folder, or think that there is none.
+        let _preparing = self.preparing.enter(id).ok_or(SendError::UnderWay)?;
+        if let Some(known) = self.find(id)? {
+            let is_it = known.direction == Direction::Sent && known.peer == new.to;
+            return if is_it { Ok(known) } else { Err(ChangeError::Exists.into()) };
+        }
+        self.check_standing(new.to)?;
         let folder = self.outgoing.join(id.to_string());
         let (paths, options) = (new.paths, new.options);
         let scanning = self.tasks.spawn_blocking({
@@ -78,6 +120,7 @@ impl DataService {
         };
         let mut transfer = Transfer::begin(id, new.to, Direction::Sent, &manifest, digest, now);
         transfer.label = new.label.unwrap_or_default();
+        transfer.task = new.task;
         transfer.expires = new.expires.map(|after| now.saturating_add(after));
         if let Err(error) = self.enter(transfer.clone()).await {
             self.remove_folder(folder).await;
@@ -128,6 +171,12 @@ impl DataService {
         let list = move |connection: &Connection| transfers::list(connection, direction, limit);
         self.store.read_blocking(list).await
     }
+}
+
+fn fresh_id(now: Timestamp) -> Result<TransferId, SendError> {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random).map_err(|_| SendError::Random)?;
+    Ok(TransferId::new(now, random))
 }
 
 /// Writes manifest and source into the transfer's folder; blocks.

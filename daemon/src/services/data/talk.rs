@@ -214,5 +214,6 @@ fn offer_of(transfer: &Transfer) -> TransferOffer {
         manifest_hash: transfer.manifest.hash,
         bytes: transfer.totals.bytes,
         expires_ms: transfer.expires.map(left),
+        task: transfer.task,
     }
 }
