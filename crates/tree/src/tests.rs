@@ -3,6 +3,7 @@
 mod copy;
 mod finish;
 mod incoming;
+mod keep;
 mod planted;
 mod scan;
 mod source;
