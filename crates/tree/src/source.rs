@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pilot_files::{Manifest, Piece};
+use pilot_files::{FileHash, Manifest, PIECE, Piece};
 use pilot_proto::manifest::{Entry, EntryKind, Modified};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -214,6 +214,23 @@ impl Source {
             }
             Err(source) => Err(ReadError::of(path, source)),
         }
+    }
+
+    /// The hash of the file of this entry, which is read for it piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub fn hash(&self, entry: u32) -> Result<FileHash, ReadError> {
+        let file = self.open(entry)?;
+        let (mut hasher, mut content) = (blake3::Hasher::new(), Vec::new());
+        let is_only = file.listed.size <= PIECE as u64;
+        for offset in (0..file.listed.size).step_by(PIECE) {
+            let len = usize::try_from(file.listed.size - offset).unwrap_or(PIECE).min(PIECE);
+            file.read_piece(&Piece { entry, offset, len, is_only }, &mut content)?;
+            hasher.update(&content);
+        }
+        Ok(FileHash::from_bytes(*hasher.finalize().as_bytes()))
     }
 
     /// Where an entry is; none if there is no such entry.
