@@ -2,6 +2,7 @@
 
 mod copy;
 mod finish;
+mod held;
 mod incoming;
 mod keep;
 mod planted;
