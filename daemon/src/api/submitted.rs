@@ -66,6 +66,7 @@ pub(crate) async fn submit(
             description: request.description,
             params: request.params.0,
             files: files.collect(),
+            attached: None,
         },
         priority: request.priority.unwrap_or_default(),
         deadline_in: request.deadline_in_ms.map(Duration::from_millis),

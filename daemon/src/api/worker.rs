@@ -96,6 +96,7 @@ pub(crate) async fn results(
         is_json: request.is_json,
         reason: Text::clipped(&reason),
         files: files.collect(),
+        attached: None,
     };
     finish(&node, id, WorkGiven { outcome, body }).await
 }

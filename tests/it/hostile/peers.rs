@@ -8,8 +8,8 @@ use pilot_identity::{Digest, Outcome, Receipt, ReceiptTimes, Timestamp};
 use pilot_local_api::tasks::{ContentFile, Role, SubmitRequest, TaskState};
 use pilot_local_api::{Base64, ErrorCode};
 use pilot_proto::tasks::{
-    MAX_ANSWER_FRAME, MAX_TASK_FRAME, Offer, TaskAnswer, TaskBody, TaskRefusal, TaskRequest,
-    TaskResult,
+    Attached, MAX_ANSWER_FRAME, MAX_TASK_FRAME, Offer, TaskAnswer, TaskBody, TaskRefusal,
+    TaskRequest, TaskResult,
 };
 use pilot_proto::{Service, TaskId, close, frame};
 use pilot_tests::api::{refusal, task_for};
@@ -163,17 +163,17 @@ fn a_peer_of_another_version_is_named_as_such() {
 }
 
 /// A body as `TaskBody` lays it out, without its rules.
-type AnyTask<'a> = (&'a str, Vec<(&'a str, &'a str)>, Vec<(&'a str, &'a [u8])>);
+type AnyTask<'a> = (&'a str, Vec<(&'a str, &'a str)>, Vec<(&'a str, &'a [u8])>, Option<Attached>);
 
 /// A body as `ResultBody` lays it out, without its rules.
-type AnyResult<'a> = (&'a [u8], bool, &'a str, Vec<(&'a str, &'a [u8])>);
+type AnyResult<'a> = (&'a [u8], bool, &'a str, Vec<(&'a str, &'a [u8])>, Option<Attached>);
 
 fn task_with(name: &str) -> AnyTask<'_> {
-    ("x", vec![], vec![(name, b"x")])
+    ("x", vec![], vec![(name, b"x")], None)
 }
 
 fn result_with(name: &str) -> AnyResult<'_> {
-    (b"x", false, "", vec![(name, b"x")])
+    (b"x", false, "", vec![(name, b"x")], None)
 }
 
 #[test]

@@ -37,7 +37,8 @@ impl Submitter {
     }
 
     fn hear(&mut self, peer: NodeId, update: &Update, now: Timestamp) -> TaskAnswer {
-        let Some(task) = self.shelf.get_mut(&update.id).filter(|task| task.peer == peer) else {
+        let Some(task) = self.shelf.get_mut(&update.id).filter(|task| task.is_offered_to(&peer))
+        else {
             return TaskAnswer::Refused(TaskRefusal::Unknown);
         };
         if task.terms.attempt != update.attempt {
@@ -85,13 +86,14 @@ impl Submitter {
         now: Timestamp,
     ) -> ResultVerdict {
         let us = self.key.id();
-        let Some(task) = self.shelf.get_mut(&result.id).filter(|task| task.peer == peer) else {
+        let Some(task) = self.shelf.get_mut(&result.id).filter(|task| task.is_offered_to(&peer))
+        else {
             return refused(TaskRefusal::Unknown);
         };
         if task.terms.attempt != result.attempt {
             return refused(TaskRefusal::Superseded);
         }
-        if let Some(stored) = task.ending().and_then(|ending| ending.delivery.as_ref()) {
+        if let Some(stored) = task.delivery() {
             let same = stored.digest == facts.digest && stored.outcome == result.outcome;
             return if same {
                 ResultVerdict {
@@ -135,6 +137,12 @@ fn is_about(task: &SubmittedTask, us: NodeId, result: &TaskResult, facts: &Resul
 }
 
 impl SubmittedTask {
+    /// Whether the peer can have heard of it: not while its files are on their
+    /// way, though their transfer names it.
+    fn is_offered_to(&self, peer: &NodeId) -> bool {
+        self.peer == *peer && self.awaits_files().is_none()
+    }
+
     /// Takes over an update that is newer than all before it.
     fn hear(&mut self, update: &Update, now: Timestamp) {
         self.heard = update.revision;

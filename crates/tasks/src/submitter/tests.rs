@@ -11,6 +11,7 @@ use crate::outgoing::{OutgoingKey, OutgoingKind};
 use crate::state::TaskState;
 
 mod ending;
+mod files;
 mod outbox;
 
 fn key(seed: u8) -> Arc<NodeKey> {
@@ -45,6 +46,7 @@ fn submission(number: u8) -> Submission {
         body_len: 100,
         body_digest: Digest::of(&[number]),
         idempotency_key: None,
+        attached: None,
     }
 }
 
@@ -60,7 +62,9 @@ fn drain(machine: &mut Submitter) -> Vec<Outgoing> {
                 assert_eq!(to, worker());
                 sent.extend(requests);
             }
-            SubmitterOutput::Changed { .. } | SubmitterOutput::Owed { .. } => {}
+            SubmitterOutput::Changed { .. }
+            | SubmitterOutput::Owed { .. }
+            | SubmitterOutput::Unload(_) => {}
         }
     }
     sent

@@ -170,6 +170,7 @@ impl ReceivedTask {
             note: String::new(),
             cancel: None,
             history: History::default(),
+            freight: None,
         }
     }
 }

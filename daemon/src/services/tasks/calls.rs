@@ -137,6 +137,7 @@ impl TasksService {
                     body_len: length(&body),
                     body_digest: Digest::of(&body),
                     idempotency_key: new.idempotency_key,
+                    attached: new.body.attached,
                 };
                 let submitted = desk.submitter.submit(submission, now)?;
                 if submitted.new {
@@ -215,6 +216,7 @@ impl TasksService {
             digest: Digest::of(&body),
             len: length(&body),
             reason: given.body.reason.into_string(),
+            attached: given.body.attached,
         };
         self.turn(|desk, batch, now| {
             desk.fetch_received(&self.store, id)?;

@@ -103,6 +103,7 @@ impl Desk {
                 }
                 SubmitterOutput::Owed { to } => effects.push(Effect::Owed(to)),
                 SubmitterOutput::Send { to: _, requests } => self.sends.extend(requests),
+                SubmitterOutput::Unload(_) => {}
             }
         }
         while let Some(output) = self.worker.poll_output() {
