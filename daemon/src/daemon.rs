@@ -124,15 +124,16 @@ impl Daemon {
         let network = kept.known.address.map(Address::network);
         let trust =
             TrustService::start(Arc::clone(&key), network, store.clone(), &background, &stop)?;
+        let data =
+            DataService::start(home.path(), store.clone(), Arc::clone(&trust), &background, &stop)?;
         let tasks = TasksService::start(
             Arc::clone(&key),
             store.clone(),
             Arc::clone(&trust),
+            Arc::clone(&data),
             &background,
             &stop,
         )?;
-        let data =
-            DataService::start(home.path(), store.clone(), Arc::clone(&trust), &background, &stop)?;
         let registration = Registration::default();
         registration.set(kept.known);
         let (announce, announced) = watch::channel(None);

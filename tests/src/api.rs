@@ -248,6 +248,7 @@ pub fn task_for(to: &PeerRef, description: &str) -> SubmitRequest {
         description: description.to_owned(),
         params: Params::default(),
         files: Vec::new(),
+        attach: Vec::new(),
         priority: None,
         deadline_in_ms: None,
         queue_timeout_ms: None,

@@ -60,7 +60,12 @@ mod records {
         let mut submitter = Submitter::new(key(1), MAX_LIVE_TASKS);
         let mut worker = Worker::new(key(2), WorkerLimits::default());
         let id = TaskId::new(at(0), [9; 10]);
-        let facts = OfferFacts { digest: Digest::of(b"b"), len: 1, summary: "build".to_owned() };
+        let facts = OfferFacts {
+            digest: Digest::of(b"b"),
+            len: 1,
+            summary: "build".to_owned(),
+            files: Ok(()),
+        };
 
         let submission = Submission {
             id,
@@ -119,7 +124,12 @@ mod records {
         let TaskRequest::Result(result) = sent.clone().into_request(b"r"[..].into()) else {
             panic!("{sent:?}")
         };
-        let facts = ResultFacts { digest: Digest::of(b"r"), len: 1, reason: "broken".to_owned() };
+        let facts = ResultFacts {
+            digest: Digest::of(b"r"),
+            len: 1,
+            reason: "broken".to_owned(),
+            files: Ok(()),
+        };
         let answer = submitter.handle_result(theirs, &result, &facts, at(7)).answer;
         assert!(matches!(answer, TaskAnswer::Receipt(_)));
         submitted.push(last_submitted(&mut submitter));

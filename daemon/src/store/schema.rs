@@ -64,4 +64,11 @@ CREATE TABLE transfers (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX transfers_live ON transfers (id) WHERE settled = 0;
 ",
+    "
+-- Transfers of files for tasks and results that no record of a task answers
+-- for: not yet, or no more. What is left here at a start is cancelled.
+CREATE TABLE strays (
+    transfer BLOB PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+",
 ];

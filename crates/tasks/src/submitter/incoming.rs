@@ -16,6 +16,9 @@ pub struct ResultFacts {
     pub len: u64,
     /// The reason in it.
     pub reason: String,
+    /// Whether the files that it names are here, or how it is refused for them.
+    /// Of a result that was stored before it does not matter.
+    pub files: Result<(), TaskRefusal>,
 }
 
 /// What to answer to a result, once this drain's commit is on disk.
@@ -106,6 +109,9 @@ impl Submitter {
         }
         if !is_about(task, us, result, facts) {
             return refused(TaskRefusal::Invalid);
+        }
+        if let Err(refusal) = facts.files {
+            return refused(refusal);
         }
         let receipt = Box::new(result.receipt.clone().countersign(&self.key));
         let delivery = Delivery {

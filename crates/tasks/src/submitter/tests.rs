@@ -132,8 +132,12 @@ fn result(outcome: Outcome, body: &'static [u8]) -> (TaskResult, ResultFacts) {
     }
     .sign(&key(2));
     let result = TaskResult { id: id(1), attempt: 1, outcome, body: body.into(), receipt };
-    let facts =
-        ResultFacts { digest: Digest::of(body), len: body.len() as u64, reason: String::new() };
+    let facts = ResultFacts {
+        digest: Digest::of(body),
+        len: body.len() as u64,
+        reason: String::new(),
+        files: Ok(()),
+    };
     (result, facts)
 }
 

@@ -31,7 +31,7 @@ enum Step {
     Crash,
 }
 
-/// What is wrong with a result's receipt.
+/// What is wrong with a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lie {
     None,
@@ -40,6 +40,7 @@ enum Lie {
     Digest,
     Attempt,
     Task,
+    Files,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -54,6 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Lie::Digest),
         1 => Just(Lie::Attempt),
         1 => Just(Lie::Task),
+        1 => Just(Lie::Files),
     ];
     prop_oneof![
         6 => (
@@ -356,7 +358,7 @@ impl Model {
             times: ReceiptTimes::default(),
         };
         let receipt = match lie {
-            Lie::None => statement.sign(&key(from)),
+            Lie::None | Lie::Files => statement.sign(&key(from)),
             Lie::Signer => statement.sign(&key(3 - from)),
             Lie::Submitter => Receipt { submitter: node(from), ..statement }.sign(&key(from)),
             Lie::Digest => Receipt { digest: Digest::of(b"lie"), ..statement }.sign(&key(from)),
@@ -365,7 +367,8 @@ impl Model {
         };
         let result =
             TaskResult { id: id(number), attempt, outcome, body: vec![body].into(), receipt };
-        let facts = ResultFacts { digest, len: 1, reason: String::new() };
+        let files = if lie == Lie::Files { Err(TaskRefusal::Invalid) } else { Ok(()) };
+        let facts = ResultFacts { digest, len: 1, reason: String::new(), files };
         let verdict = self.machine.handle_result(node(from), &result, &facts, self.now());
         self.drain();
         let after = self.disk.get(&id(number));

@@ -18,19 +18,65 @@ const LIMITS: WorkerLimits = WorkerLimits { in_all: 3, per_submitter: 2 };
 
 #[derive(Debug, Clone)]
 enum Step {
-    Offer { number: u8, from: usize, attempt: u32, content: u8, may: bool, ms: Option<u64> },
-    Cancel { number: u8, from: usize, attempt: u32, grace: u64 },
-    Accept { from: Option<usize> },
-    Progress { number: u8 },
-    Finish { number: u8, outcome: WorkOutcome, body: u8, files: bool },
-    Files { number: u8, arrived: bool },
-    Decline { number: u8 },
-    Ready { peer: usize, max: usize },
-    Answer { which: usize, from: usize, refusal: Option<TaskRefusal> },
-    Receipt { which: usize, from: usize, of: usize, signer: usize },
-    Fail { peer: usize },
-    Trust { peer: usize, lost: bool },
-    Wait { seconds: u64 },
+    Offer {
+        number: u8,
+        from: usize,
+        attempt: u32,
+        content: u8,
+        may: bool,
+        ms: Option<u64>,
+        here: bool,
+    },
+    Cancel {
+        number: u8,
+        from: usize,
+        attempt: u32,
+        grace: u64,
+    },
+    Accept {
+        from: Option<usize>,
+    },
+    Progress {
+        number: u8,
+    },
+    Finish {
+        number: u8,
+        outcome: WorkOutcome,
+        body: u8,
+        files: bool,
+    },
+    Files {
+        number: u8,
+        arrived: bool,
+    },
+    Decline {
+        number: u8,
+    },
+    Ready {
+        peer: usize,
+        max: usize,
+    },
+    Answer {
+        which: usize,
+        from: usize,
+        refusal: Option<TaskRefusal>,
+    },
+    Receipt {
+        which: usize,
+        from: usize,
+        of: usize,
+        signer: usize,
+    },
+    Fail {
+        peer: usize,
+    },
+    Trust {
+        peer: usize,
+        lost: bool,
+    },
+    Wait {
+        seconds: u64,
+    },
     Crash,
 }
 
@@ -38,11 +84,18 @@ fn step() -> impl Strategy<Value = Step> {
     let done = prop_oneof![Just(WorkOutcome::Succeeded), Just(WorkOutcome::Failed)];
     let ms = prop::option::weighted(0.3, prop_oneof![0..60_000_u64, Just(u64::MAX)]);
     prop_oneof![
-        8 => (number(), peer(), attempt(), 0..2_u8, prop::bool::weighted(0.9), ms).prop_map(
-            |(number, from, attempt, content, may, ms)| {
-                Step::Offer { number, from, attempt, content, may, ms }
-            }
-        ),
+        8 => (
+            number(),
+            peer(),
+            attempt(),
+            0..2_u8,
+            prop::bool::weighted(0.9),
+            ms,
+            prop::bool::weighted(0.8),
+        )
+            .prop_map(|(number, from, attempt, content, may, ms, here)| {
+                Step::Offer { number, from, attempt, content, may, ms, here }
+            }),
         3 => (number(), peer(), attempt(), prop_oneof![0..9_000_u64, Just(u64::MAX)]).prop_map(
             |(number, from, attempt, grace)| Step::Cancel { number, from, attempt, grace }
         ),
@@ -165,8 +218,17 @@ impl Model {
     fn apply(&mut self, step: Step) {
         let now = self.now();
         match step {
-            Step::Offer { number, from, attempt, content, may, ms } => {
-                self.offer(number, from, attempt, content, may, ms);
+            Step::Offer { number, from, attempt, content, may, ms, here } => {
+                let offer = Offer {
+                    id: id(number),
+                    attempt,
+                    priority: i16::from(content),
+                    deadline_ms: ms,
+                    queue_timeout_ms: ms,
+                    run_timeout_ms: ms,
+                    body: vec![content].into(),
+                };
+                self.offer(number, from, &offer, may, here);
             }
             Step::Cancel { number, from, attempt, grace } => {
                 self.cancel(number, from, attempt, grace);
@@ -223,36 +285,22 @@ impl Model {
         self.drain();
     }
 
-    fn offer(
-        &mut self,
-        number: u8,
-        from: usize,
-        attempt: u32,
-        content: u8,
-        may: bool,
-        ms: Option<u64>,
-    ) {
+    fn offer(&mut self, number: u8, from: usize, offer: &Offer, may: bool, here: bool) {
         let before = self.disk.get(&id(number)).cloned();
         // A full worker holds no settled task that was only looked up.
         let id = self.load(number);
-        let offer = Offer {
-            id,
-            attempt,
-            priority: i16::from(content),
-            deadline_ms: ms,
-            queue_timeout_ms: ms,
-            run_timeout_ms: ms,
-            body: vec![content].into(),
-        };
-        let facts = OfferFacts { digest: Digest::of(&[content]), len: 1, summary: String::new() };
+        let files = if here { Ok(()) } else { Err(TaskRefusal::Internal) };
+        let facts =
+            OfferFacts { digest: Digest::of(&offer.body), len: 1, summary: String::new(), files };
         let now = self.now();
-        let verdict = self.machine.handle_offer(node(from), &offer, &facts, may, now);
+        let verdict = self.machine.handle_offer(node(from), offer, &facts, may, now);
         self.drain();
         let after = self.disk.get(&id);
         if verdict.answer == TaskAnswer::Offered {
             let after = after.expect("on disk before it is confirmed");
-            assert_eq!((after.peer, after.terms.attempt), (node(from), attempt));
+            assert_eq!((after.peer, after.terms.attempt), (node(from), offer.attempt));
             assert_eq!(verdict.keep_body, before.is_none());
+            assert!(here || before.is_some(), "taken without its files");
         } else {
             assert_eq!(after, before.as_ref());
         }

@@ -18,6 +18,7 @@ impl World {
                     digest: Digest::of(&offer.body),
                     len: offer.body.len() as u64,
                     summary: "do it".to_owned(),
+                    files: Ok(()),
                 };
                 let verdict = self.worker.handle_offer(peer, &offer, &facts, true, self.now);
                 let body = verdict.keep_body.then(|| (offer.id, offer.body.to_vec()));
@@ -208,5 +209,6 @@ fn facts_of(result: &TaskResult) -> ResultFacts {
         digest: Digest::of(&result.body),
         len: result.body.len() as u64,
         reason: body.reason.into_string(),
+        files: Ok(()),
     }
 }

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::services::TrustService;
+use crate::services::data::DataService;
 use crate::store::schema;
 
 fn key(seed: u8) -> Arc<NodeKey> {
@@ -41,7 +42,9 @@ async fn node(home: &tempfile::TempDir, scopes: Scopes) -> (Arc<TasksService>, S
     };
     trust.receive(&theirs.sign(&key(2)), None).await.unwrap();
     assert!(trust.is_mutual(&key(2).id()));
-    let tasks = TasksService::start(key(1), store.clone(), trust, &tracker, &stop).unwrap();
+    let data = DataService::start(home.path(), store.clone(), Arc::clone(&trust), &tracker, &stop)
+        .unwrap();
+    let tasks = TasksService::start(key(1), store.clone(), trust, data, &tracker, &stop).unwrap();
     (tasks, store)
 }
 
