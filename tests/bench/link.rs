@@ -1,4 +1,5 @@
-//! A network between processes of one machine: it takes time, and can be cut.
+//! A network between processes of one machine: it takes time, loses what it is
+//! told to, and can be cut.
 //!
 //! Stands in front of one socket like a NAT: whoever sends to its address
 //! reaches the socket from an address of its own, to which only that socket
@@ -38,6 +39,8 @@ struct State {
     target: SocketAddr,
     /// Each way.
     takes: Duration,
+    /// Of so many datagrams, each way; 0 to 1.
+    loses: f64,
     is_cut: AtomicBool,
     over: AtomicBool,
 }
@@ -45,11 +48,17 @@ struct State {
 impl Link {
     /// In front of `target`, which is so much time away.
     pub(crate) fn before(target: SocketAddr, takes: Duration) -> io::Result<Self> {
+        Self::losing(target, takes, 0.0)
+    }
+
+    /// One that loses this part of all datagrams each way, one by one.
+    pub(crate) fn losing(target: SocketAddr, takes: Duration, loses: f64) -> io::Result<Self> {
         let front = socket()?;
         let addr = front.local_addr()?;
         let state = Arc::new(State {
             target,
             takes,
+            loses,
             is_cut: AtomicBool::new(false),
             over: AtomicBool::new(false),
         });
@@ -111,7 +120,8 @@ impl State {
         while !self.over.load(Ordering::Relaxed) {
             let Ok((len, sender)) = from.recv_from(&mut buffer) else { continue };
             let Some(bytes) = buffer.get(..len) else { continue };
-            if !self.is_cut.load(Ordering::Relaxed) {
+            let is_lost = self.loses > 0.0 && fastrand::f64() < self.loses;
+            if !is_lost && !self.is_cut.load(Ordering::Relaxed) {
                 // One that is lost is sent again, as on any network.
                 drop(on(sender, bytes));
             }

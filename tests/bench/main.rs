@@ -18,6 +18,7 @@ mod idle;
 mod line;
 mod link;
 mod load;
+mod lossy;
 mod node;
 mod pair;
 mod procfs;
@@ -108,6 +109,11 @@ const MEASURES: &[Measure] = &[
         name: "relay_throughput",
         about: "bulk through a beacon, and its CPU time, beside bare quinn",
         run: Run::Alone(throughput::relayed_and_direct),
+    },
+    Measure {
+        name: "lossy",
+        about: "bulk at 1 % loss and 50 ms round trip, beside bare quinn",
+        run: Run::Alone(lossy::stream),
     },
     Measure {
         name: "relay_idle_clients",

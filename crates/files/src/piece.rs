@@ -61,6 +61,12 @@ impl FileHash {
         }
     }
 
+    /// As it was stored or sent, or as BLAKE3 gave it of the whole file.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Its bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

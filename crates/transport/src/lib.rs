@@ -15,6 +15,7 @@
 mod alpn;
 mod candidates;
 mod carrier;
+mod congestion;
 mod connection;
 mod demux;
 mod dial;

@@ -8,6 +8,7 @@ use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 use crate::alpn::Alpn;
 use crate::carrier::Proxies;
+use crate::congestion::ByDelivery;
 
 /// Largest datagram that MTU discovery tries, in bytes: 1,500 without the
 /// headers of IPv6, UDP and a relay. QUIC does not learn when its path changes
@@ -123,6 +124,7 @@ impl Settings {
             .receive_window(VarInt::from_u32(self.connection_window))
             .send_window(u64::from(self.connection_window))
             .datagram_receive_buffer_size(None)
+            .congestion_controller_factory(Arc::new(ByDelivery))
             .mtu_discovery_config(mtu);
         Some(Arc::new(transport))
     }

@@ -2,8 +2,8 @@
 //!
 //! A file or link appears whole, by a rename from a name of its own beside it.
 //! Links below the destination are never followed: one that stands where a
-//! folder belongs counts as something else of that name. What is copied stays
-//! in the inbox, so nothing is synced.
+//! folder belongs counts as something else of that name. All of it is on the
+//! disk before it is said to be there: what is in the inbox may go then.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use pilot_proto::manifest::Mode;
 use rustix::fs::FileType;
 
 use crate::folder::{self, Folder, Thing};
-use crate::{DiskError, os_path};
+use crate::{DiskError, durable, os_path};
 
 /// Names that are tried for one thing, before it is given up.
 const MAX_TRIES: u32 = 10_000;
@@ -84,8 +84,8 @@ pub enum CopyError {
 }
 
 /// Copies what is in the folder `from` into the folder `to`, which is made if
-/// it is not there, with modes, times and links. The paths that are told are
-/// absolute.
+/// it is not there, with modes, times and links, and brings it onto the disk.
+/// The paths that are told are absolute.
 ///
 /// # Errors
 ///
@@ -109,7 +109,9 @@ pub fn copy_out(from: &Path, to: &Path, conflict: Conflict) -> Result<Vec<Copied
         }
     }
     let mut copy = Copy { conflict, told: Vec::new(), made: 0 };
-    copy.all(&source, &Place { folder: target, path: to.to_owned(), is_top: true })?;
+    let place = Place { folder: target, path: to.to_owned(), is_top: true };
+    copy.all(&source, &place)?;
+    durable::each(&place.folder).and_then(|()| durable::all(&place.folder)).map_err(disk)?;
     Ok(copy.told)
 }
 
@@ -206,7 +208,11 @@ impl Copy {
         if outcome != Outcome::Merged {
             let modified = item.from.modified(item.name).map_err(disk)?;
             folder::dress(&place.folder, Mode::of(item.thing.mode), modified).map_err(disk)?;
+        } else if place.folder.device().map_err(disk)? != to.folder.device().map_err(disk)? {
+            // The sync at the end does not reach what is mounted here.
+            durable::all(&place.folder).map_err(disk)?;
         }
+        durable::each(&place.folder).map_err(disk)?;
         Ok(outcome)
     }
 
@@ -259,7 +265,8 @@ fn write_as(item: &Item<'_>, to: &Folder, own: &[u8]) -> io::Result<()> {
     let source = item.from.read(item.name)?;
     let target = to.create(own)?;
     io::copy(&mut &source, &mut &target)?;
-    folder::dress(&target, Mode::of(item.thing.mode), modified)
+    folder::dress(&target, Mode::of(item.thing.mode), modified)?;
+    durable::each(&target)
 }
 
 /// A name that nothing has, with a number before the extension.

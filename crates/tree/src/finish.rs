@@ -12,7 +12,7 @@ use rustix::fs::FileType;
 
 use crate::folder::Folder;
 use crate::incoming::{Incoming, JOURNAL, MANIFEST, TREE};
-use crate::{DiskError, durable};
+use crate::{DiskError, catalogue, durable};
 
 /// Why a transfer is not in the inbox. It can be opened and finished again.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +49,8 @@ pub enum FinishError {
 impl Incoming {
     /// Puts the tree into `inbox` as `name`, synced and all at once, and clears
     /// up. Returns where it is. `inbox` is on the file system of the folder
-    /// this was received into.
+    /// this was received into. Which files these are is entered in the inbox,
+    /// for [`Held`](crate::Held).
     ///
     /// May be repeated after a crash at any point of it, on what
     /// [`Incoming::open`] gives; if that says `NotThere` and the tree is in the
@@ -73,6 +74,9 @@ impl Incoming {
             Some(mut growing) => {
                 growing.complete()?;
                 drop(growing);
+                // What was received does not depend on it, nor does it take
+                // the room that this needs, and so it comes last.
+                drop(catalogue::write(&self, &within, name));
                 self.publish(&within, name, &path)?;
             }
             None => {

@@ -43,6 +43,11 @@ impl Folder {
         Ok(Self(Arc::new(fd)))
     }
 
+    /// The number of the device that it is on.
+    pub(crate) fn device(&self) -> io::Result<u64> {
+        Ok(Thing::of(&rustix::fs::fstat(&self.0)?).identity.0)
+    }
+
     /// A folder in it.
     pub(crate) fn open(&self, name: &[u8]) -> io::Result<Self> {
         let fd = rustix::fs::openat(&self.0, name, OPEN_FOLDER, bits(0))?;

@@ -41,7 +41,7 @@ pub struct Incoming {
     arrived: Arrived,
     /// Of the pieces that have arrived.
     bytes: u64,
-    journal: Journal,
+    pub(crate) journal: Journal,
     /// None if the tree is in the inbox already.
     pub(crate) growing: Option<Growing>,
 }

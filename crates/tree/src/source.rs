@@ -4,19 +4,19 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _, Take};
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pilot_files::{Manifest, Piece};
+use pilot_files::{FileHash, Manifest, PIECE, Piece};
 use pilot_proto::manifest::{Entry, EntryKind, Modified};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::scan;
+use crate::{durable, scan};
 
 /// The layout of [`Source::to_bytes`].
 const VERSION: u8 = 1;
@@ -122,6 +122,31 @@ impl Source {
         Self { manifest, tops, inodes }
     }
 
+    /// What is in this folder as the manifest says; `inodes` are those of its
+    /// entries.
+    pub(crate) fn within(folder: &Path, manifest: Arc<Manifest>, inodes: Vec<u64>) -> Self {
+        let top = |(entry, number): (&Entry, u32)| {
+            let path = || folder.join(crate::os_path(entry.name.as_bytes()));
+            (entry.parent == 0).then(|| (number, path()))
+        };
+        let tops = manifest.entries().iter().zip(0..).filter_map(top).collect();
+        Self { manifest, tops, inodes }
+    }
+
+    /// The same things after they were moved into this folder.
+    pub(crate) fn moved_to(&self, folder: &Path) -> Self {
+        Self::within(folder, Arc::clone(&self.manifest), self.inodes.clone())
+    }
+
+    /// What is at the top: the names it is sent under, and where it is.
+    pub(crate) fn tops(&self) -> impl Iterator<Item = (&[u8], &Path)> {
+        let entries = self.manifest.entries();
+        self.tops.iter().filter_map(|(number, path)| {
+            let entry = entries.get(*number as usize)?;
+            Some((entry.name.as_bytes(), path.as_path()))
+        })
+    }
+
     /// What is sent.
     #[must_use]
     pub const fn manifest(&self) -> &Arc<Manifest> {
@@ -191,6 +216,23 @@ impl Source {
         }
     }
 
+    /// The hash of the file of this entry, which is read for it piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub fn hash(&self, entry: u32) -> Result<FileHash, ReadError> {
+        let file = self.open(entry)?;
+        let (mut hasher, mut content) = (blake3::Hasher::new(), Vec::new());
+        let is_only = file.listed.size <= PIECE as u64;
+        for offset in (0..file.listed.size).step_by(PIECE) {
+            let len = usize::try_from(file.listed.size - offset).unwrap_or(PIECE).min(PIECE);
+            file.read_piece(&Piece { entry, offset, len, is_only }, &mut content)?;
+            hasher.update(&content);
+        }
+        Ok(FileHash::from_bytes(*hasher.finalize().as_bytes()))
+    }
+
     /// Where an entry is; none if there is no such entry.
     #[must_use]
     pub fn path(&self, entry: u32) -> Option<PathBuf> {
@@ -239,6 +281,27 @@ impl SourceFile {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// All of it from its beginning, to be read once: no more than was listed,
+    /// however it grows. [`Self::check_read`] says whether it was what was
+    /// listed.
+    pub(crate) fn content(&self) -> Take<&File> {
+        (&self.file).take(self.listed.size)
+    }
+
+    /// Whether so many bytes of [`Self::content`] were all there was to read,
+    /// and it is still what was listed.
+    pub(crate) fn check_read(&self, bytes: u64) -> Result<(), ReadError> {
+        if bytes != self.listed.size {
+            return Err(ReadError::Changed { path: self.path.clone() });
+        }
+        self.check()
+    }
+
+    /// Brings it onto the disk, unless its file system is synced as a whole.
+    pub(crate) fn sync_each(&self) -> io::Result<()> {
+        durable::each(&self.file)
     }
 
     fn check(&self) -> Result<(), ReadError> {

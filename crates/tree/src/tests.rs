@@ -2,7 +2,9 @@
 
 mod copy;
 mod finish;
+mod held;
 mod incoming;
+mod keep;
 mod planted;
 mod scan;
 mod source;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::time::{Duration, SystemTime};
 
-use pilot_files::{PIECE, Piece};
+use pilot_files::{FileHash, PIECE, Piece};
 
 use super::*;
 use crate::{ReadError, ScanOptions, Source, SourceBytesError};
@@ -128,6 +128,42 @@ fn a_file_that_changes_while_it_is_read_is_noticed() {
         let error = file.read_piece(&piece(&source, number), &mut content).unwrap_err();
         assert!(matches!(error, ReadError::Changed { .. }), "{error}");
     }
+}
+
+#[test]
+fn the_hash_of_a_file_is_that_of_its_pieces() {
+    let folder = tempfile::tempdir().unwrap();
+    for len in [0, 1, PIECE - 1, PIECE, PIECE + 1, 4 * PIECE, 5 * PIECE + 77] {
+        let path = folder.path().join("file");
+        let content: Vec<u8> = (0..=250).cycle().take(len).collect();
+        fs::write(&path, &content).unwrap();
+        let (source, _) = Source::scan(&[path], &ScanOptions::default()).unwrap();
+
+        let hash = source.hash(0).unwrap();
+
+        let is_only = len <= PIECE;
+        let of = |(at, piece)| PieceHash::of(piece, (at * PIECE) as u64, is_only);
+        let pieces: Vec<PieceHash> = content.chunks(PIECE).enumerate().map(of).collect();
+        assert_eq!(hash, FileHash::of(&pieces), "{len} bytes");
+    }
+}
+
+#[test]
+fn a_file_that_changed_has_no_hash() {
+    let (folder, source) = source();
+    let large = source.hash(1).unwrap();
+    assert_ne!(large, source.hash(2).unwrap());
+
+    let path = folder.path().join("top/large");
+    fs::write(&path, vec![1; LEN + 1]).unwrap();
+    fs::remove_file(folder.path().join("top/small")).unwrap();
+
+    let error = source.hash(1).unwrap_err();
+    assert!(matches!(error, ReadError::Changed { .. }), "{error}");
+    let error = source.hash(2).unwrap_err();
+    assert!(matches!(error, ReadError::Gone { .. }), "{error}");
+    let error = source.hash(0).unwrap_err();
+    assert!(matches!(error, ReadError::NoFile { entry: 0 }), "{error}");
 }
 
 #[test]
