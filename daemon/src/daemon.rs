@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::Server;
 use crate::host::{Known, NodeHost, Registration};
 use crate::node::{Node, Parts};
-use crate::services::data::DataService;
+use crate::services::data::{DataService, Place, Quota};
 use crate::services::tasks::TasksService;
 use crate::services::{LoadError, TrustService, port_mapping};
 use crate::settings::Settings;
@@ -124,8 +124,10 @@ impl Daemon {
         let network = kept.known.address.map(Address::network);
         let trust =
             TrustService::start(Arc::clone(&key), network, store.clone(), &background, &stop)?;
+        let quota = Quota { whole: settings.inbox_quota, per_peer: settings.inbox_quota_per_peer };
+        let place = Place { home: home.path(), quota };
         let data =
-            DataService::start(home.path(), store.clone(), Arc::clone(&trust), &background, &stop)?;
+            DataService::start(place, store.clone(), Arc::clone(&trust), &background, &stop)?;
         let tasks = TasksService::start(
             Arc::clone(&key),
             store.clone(),

@@ -6,13 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::State;
-use pilot_identity::NodeId;
-use pilot_local_api::ErrorCode;
-use pilot_local_api::tasks::{AttachedFiles, Attachment, LISTED_NAMES};
-use pilot_local_api::transfers::{PathText, TransferView};
-use pilot_proto::tasks::{Attached, InlineFile};
+use pilot_tree::{DiskError, KeepError};
 
 use super::extract::TransferOf;
 use super::failure::Failure;
@@ -20,6 +14,13 @@ use super::transfers;
 use crate::node::Node;
 use crate::services::data::SendError;
 use crate::services::tasks::LoadError;
+use axum::Json;
+use axum::extract::State;
+use pilot_identity::NodeId;
+use pilot_local_api::ErrorCode;
+use pilot_local_api::tasks::{AttachedFiles, Attachment, LISTED_NAMES};
+use pilot_local_api::transfers::{PathText, TransferView};
+use pilot_proto::tasks::{Attached, InlineFile};
 
 /// The files of a task or a result.
 pub(super) struct Files {
@@ -147,12 +148,18 @@ fn not_loaded(error: SendError) -> Failure {
         SendError::NotAllowed => {
             Failure::new(ErrorCode::NotAllowed, message).hint("pilotctl trust list")
         }
-        SendError::Scan(_) => Failure::invalid(message),
+        SendError::Scan(_) | SendError::Keep(KeepError::Scan(_) | KeepError::Read(_)) => {
+            Failure::invalid(message)
+        }
+        SendError::Keep(KeepError::Disk(DiskError::Full { .. })) => {
+            Failure::new(ErrorCode::DiskFull, message).hint("pilotctl doctor")
+        }
         SendError::Manifest(_) | SendError::Layout(_) => {
             Failure::new(ErrorCode::LimitExceeded, message)
         }
         SendError::Change(error) => error.into(),
         SendError::UnderWay
+        | SendError::Keep(KeepError::Exists { .. } | KeepError::Disk(_))
         | SendError::Home(_)
         | SendError::Source(_)
         | SendError::Read(_)

@@ -24,7 +24,7 @@ use pilot_tree::ScanOptions;
 use super::calls::{encode, length};
 use super::{Row, TasksService};
 use crate::clock;
-use crate::services::data::{NewTransfer, SendError};
+use crate::services::data::{Keep, NewTransfer, SendError};
 use crate::store::bodies::{self, Kind, Side};
 use crate::store::strays;
 
@@ -75,6 +75,9 @@ impl TasksService {
             paths: load.paths,
             label: Some(load.label),
             task: Some(load.task),
+            limit: None,
+            // Whoever works on it may remove or change it once it was taken.
+            keep: Keep::Copy,
             options: ScanOptions::default(),
             expires: None,
         };
@@ -276,3 +279,6 @@ pub(super) fn answer_for(batch: &mut Batch, attached: Option<Attached>) {
         strays::remove(batch, attached.transfer);
     }
 }
+
+#[cfg(test)]
+mod tests;
