@@ -6,6 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axum::Json;
+use axum::extract::State;
+use pilot_identity::NodeId;
+use pilot_local_api::ErrorCode;
+use pilot_local_api::tasks::{AttachedFiles, Attachment, LISTED_NAMES};
+use pilot_local_api::transfers::{PathText, TransferView};
+use pilot_proto::tasks::{Attached, InlineFile};
 use pilot_tree::{DiskError, KeepError};
 
 use super::extract::TransferOf;
@@ -14,13 +21,6 @@ use super::transfers;
 use crate::node::Node;
 use crate::services::data::SendError;
 use crate::services::tasks::LoadError;
-use axum::Json;
-use axum::extract::State;
-use pilot_identity::NodeId;
-use pilot_local_api::ErrorCode;
-use pilot_local_api::tasks::{AttachedFiles, Attachment, LISTED_NAMES};
-use pilot_local_api::transfers::{PathText, TransferView};
-use pilot_proto::tasks::{Attached, InlineFile};
 
 /// The files of a task or a result.
 pub(super) struct Files {

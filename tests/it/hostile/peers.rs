@@ -22,7 +22,7 @@ use super::puppet::{Puppet, id};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A task that this node may submit.
-fn offer(seed: u8, body: &impl serde::Serialize) -> Offer {
+pub(super) fn offer(seed: u8, body: &impl serde::Serialize) -> Offer {
     Offer {
         id: TaskId::new(Timestamp::from_millis(1_700_000_000_000), [seed; 10]),
         attempt: 1,
@@ -34,16 +34,16 @@ fn offer(seed: u8, body: &impl serde::Serialize) -> Offer {
     }
 }
 
-fn encoded(body: &impl serde::Serialize) -> Bytes {
+pub(super) fn encoded(body: &impl serde::Serialize) -> Bytes {
     Bytes::from(frame::encode(body, MAX_TASK_FRAME).unwrap().split_off(frame::PREFIX))
 }
 
-fn task(description: &str) -> TaskBody {
+pub(super) fn task(description: &str) -> TaskBody {
     TaskBody { description: description.to_owned(), ..TaskBody::default() }
 }
 
 /// One exchange of the tasks service.
-fn exchange(puppet: &Puppet, session: &Connection, request: &TaskRequest) -> TaskAnswer {
+pub(super) fn exchange(puppet: &Puppet, session: &Connection, request: &TaskRequest) -> TaskAnswer {
     let mut stream = puppet.open(session, Service::Tasks.number()).unwrap();
     let exchange = async {
         stream.send(request, MAX_TASK_FRAME).await?;
@@ -208,7 +208,7 @@ fn a_name_that_leaves_its_folder_is_refused_on_the_wire() {
 }
 
 /// A result of the puppet, signed as it must be.
-fn result(puppet: &Puppet, team: &Team, task: TaskId, body: Bytes) -> TaskResult {
+pub(super) fn result(puppet: &Puppet, team: &Team, task: TaskId, body: Bytes) -> TaskResult {
     let at = Timestamp::from_millis(1_700_000_000_000);
     let receipt = Receipt {
         task: task.uuid(),
