@@ -150,6 +150,7 @@ async fn submit(manager: &Client, to: &PeerRef, tasks: usize) -> anyhow::Result<
             description: format!("Implement user authentication API route {number}"),
             params: Params(vec![("framework".into(), "gin".into())]),
             files: Vec::new(),
+            attach: Vec::new(),
             priority: None,
             deadline_in_ms: None,
             queue_timeout_ms: None,

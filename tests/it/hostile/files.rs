@@ -18,7 +18,7 @@ use pilot_transport::{Connection, Framed, FramedError};
 use super::names::nothing_stolen;
 use super::puppet::Puppet;
 
-fn entry(parent: u32, name: &[u8], kind: EntryKind) -> Entry {
+pub(super) fn entry(parent: u32, name: &[u8], kind: EntryKind) -> Entry {
     Entry {
         parent,
         name: Component::new(name).unwrap(),
@@ -28,15 +28,15 @@ fn entry(parent: u32, name: &[u8], kind: EntryKind) -> Entry {
     }
 }
 
-const fn file(size: u64) -> EntryKind {
+pub(super) const fn file(size: u64) -> EntryKind {
     EntryKind::File { size }
 }
 
-fn transfer_id(seed: u8) -> TransferId {
+pub(super) fn transfer_id(seed: u8) -> TransferId {
     TransferId::new(Timestamp::from_millis(1_700_000_000_000), [seed; 10])
 }
 
-fn offer(seed: u8, manifest: &[u8], bytes: u64) -> TransferOffer {
+pub(super) fn offer(seed: u8, manifest: &[u8], bytes: u64) -> TransferOffer {
     TransferOffer {
         id: transfer_id(seed),
         label: Text::clipped("\u{1b}[2J hostile"),
@@ -49,7 +49,7 @@ fn offer(seed: u8, manifest: &[u8], bytes: u64) -> TransferOffer {
 }
 
 /// Offers a manifest, sends it if it is asked for, and tells what came of it.
-fn offered(
+pub(super) fn offered(
     puppet: &Puppet,
     session: &Connection,
     offer: &TransferOffer,
@@ -140,14 +140,19 @@ fn manifests_that_are_none_are_refused_and_nothing_is_written() {
     assert!(!session.is_closed());
 }
 
-fn piece(number: u64, content: &[u8], hash: [u8; 32]) -> Vec<u8> {
+pub(super) fn piece(number: u64, content: &[u8], hash: [u8; 32]) -> Vec<u8> {
     let len = u32::try_from(content.len()).unwrap();
     [&PieceHeader { number, len, stored: len, hash }.encode(), content].concat()
 }
 
 /// Sends these bytes as pieces; the code with which the stream was refused, if
 /// it was.
-fn send_pieces(puppet: &Puppet, session: &Connection, id: TransferId, bytes: &[u8]) -> Option<u32> {
+pub(super) fn send_pieces(
+    puppet: &Puppet,
+    session: &Connection,
+    id: TransferId,
+    bytes: &[u8],
+) -> Option<u32> {
     let mut stream = puppet.open(session, Service::Data.number()).unwrap();
     let outcome = puppet.play(async {
         stream.send(&DataRequest::Pieces(id), MAX_TALK_FRAME).await?;
@@ -163,7 +168,7 @@ fn send_pieces(puppet: &Puppet, session: &Connection, id: TransferId, bytes: &[u
 }
 
 /// What is said on a talk in the end.
-fn last_of(puppet: &Puppet, talk: &mut Framed) -> Told {
+pub(super) fn last_of(puppet: &Puppet, talk: &mut Framed) -> Told {
     let last = puppet.play(async {
         loop {
             let told: Told = talk.expect(MAX_TALK_FRAME).await.unwrap();
@@ -238,7 +243,7 @@ fn nobody_meddles_with_the_transfer_of_another_peer() {
     one.befriend(&team, "target").unwrap();
     other.befriend(&team, "target").unwrap();
     let first = one.session(team.node("target"), 1).unwrap();
-    let second = other.session(team.node("target"), 2).unwrap();
+    let second = other.session(team.node("target"), 1).unwrap();
     let manifest = manifest::encode(&[entry(0, b"five", file(5))]).unwrap();
     let (_talk, told) = offered(&one, &first, &offer(1, &manifest, 5), &manifest);
     assert!(matches!(told, Told::Missing(_)), "{told:?}");
