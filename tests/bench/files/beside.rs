@@ -1,12 +1,10 @@
 //! Tasks while a transfer takes all of the line that it gets.
 
-use std::fs;
-
 use anyhow::{Context as _, bail};
 use pilot_local_api::transfers::TransfersQuery;
 use pilot_tests::Programs;
 
-use super::{noise, request};
+use super::{plant, request};
 use crate::line::Line;
 use crate::load::block_on;
 use crate::pair::Pair;
@@ -30,7 +28,7 @@ pub(crate) fn tasks(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
     block_on(async {
         let pair = Pair::start().await?;
         let file = pair.team.folder().join("large");
-        fs::write(&file, noise(BYTES, 0))?;
+        plant(&file, BYTES, 0)?;
         one_by_one(&pair, TASKS).await?;
         for _ in 0..TURNS {
             idle.append(one_by_one(&pair, TASKS).await?);

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use pilot_local_api::peers::PathKind;
 use pilot_tests::{Programs, Team};
 
-use super::{noise, rate, send};
+use super::{plant, rate, send};
 use crate::line::Line;
 use crate::link::Link;
 use crate::load::block_on;
@@ -37,7 +37,7 @@ pub(crate) fn lossy(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
         let pair = links.pair().await?;
         for turn in 0..TURNS {
             let file = pair.team.folder().join(format!("lossy-{turn}"));
-            fs::write(&file, noise(LOSSY, u8::try_from(turn)?))?;
+            plant(&file, LOSSY, u8::try_from(turn)?)?;
             let (_view, took) = send(&pair, &file).await?;
             rates.push(rate(LOSSY, took));
         }
@@ -67,7 +67,7 @@ pub(crate) fn relayed(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
         for turn in 0..TURNS {
             bare.push(stream.turn().await?);
             let file = pair.team.folder().join(format!("relayed-{turn}"));
-            fs::write(&file, noise(RELAYED, u8::try_from(turn)?))?;
+            plant(&file, RELAYED, u8::try_from(turn)?)?;
             let (_view, took) = send(&pair, &file).await?;
             rates.push(rate(RELAYED, took));
             fs::remove_file(&file)?;

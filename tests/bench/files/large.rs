@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use pilot_tests::Programs;
 
 use super::ssh::Ssh;
-use super::{forget, noise, send};
+use super::{forget, plant, send};
 use crate::bare;
 use crate::line::Line;
 use crate::load::block_on;
@@ -39,7 +39,7 @@ pub(crate) fn large(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
     block_on(async {
         let mut pair = Pair::start().await?;
         let file = pair.team.folder().join("large");
-        fs::write(&file, noise(LARGE, 0))?;
+        plant(&file, LARGE, 0)?;
         let ssh = Ssh::start(&pair.team.folder().join("ssh"))?;
         let pids = pids(&mut pair)?;
         for _ in 0..TURNS {

@@ -9,6 +9,8 @@ mod large;
 mod small;
 mod ssh;
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -64,6 +66,14 @@ async fn forget(pair: &Pair, view: &TransferView) -> anyhow::Result<()> {
 #[expect(clippy::cast_precision_loss, reason = "no file here is near 2^52 bytes")]
 fn rate(bytes: usize, took: Duration) -> f64 {
     bytes as f64 / 1e6 / took.as_secs_f64()
+}
+
+/// A file of noise that is on the disk already: nothing of it is left to be
+/// written while the clock runs.
+fn plant(path: &Path, len: usize, seed: u8) -> anyhow::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(&noise(len, seed))?;
+    Ok(file.sync_all()?)
 }
 
 /// Bytes that do not compress, others for each seed.

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use super::pack::Unpacker;
 
-/// Buffers that a landing keeps: two batches of each of a few streams.
-const MAX_SPARE: usize = 4;
+/// Buffers that a landing keeps: as many as its stream has ahead.
+const MAX_SPARE: usize = 6;
 
 /// The landings under way, by id.
 #[derive(Default)]

@@ -55,8 +55,8 @@ pub(crate) use quota::Quota;
 use send::Preparing;
 pub(crate) use send::{Keep, NewTransfer, SendError};
 
-/// Streams of pieces that are taken at once, over all peers: each holds two
-/// batches in memory. Further ones wait.
+/// Streams of pieces that are taken at once, over all peers: each has up to
+/// six batches of 2 MiB at most in memory. Further ones wait.
 const PIECE_STREAMS: usize = 16;
 
 /// How often it is looked for transfers whose time is over.

@@ -8,6 +8,8 @@ use pilot_proto::data::PieceHeader;
 use pilot_proto::text::Text;
 use pilot_transport::{FramedError, RecvStream};
 use pilot_tree::FinishError;
+use tokio::sync::mpsc;
+use tokio::task::JoinError;
 use tokio::time::timeout;
 
 use super::DataService;
@@ -16,9 +18,12 @@ use super::landing::{Arrival, Landing, PieceError};
 use super::receive::PATIENCE;
 use super::refused::Refused;
 
-/// Bytes of pieces that are written at once; the next batch is received
-/// meanwhile.
+/// Bytes of pieces that are written at once.
 const BATCH: usize = 1024 * 1024;
+
+/// Batches that wait to be written while further ones are received: a disk that
+/// rests for a moment does not stop the line.
+const AHEAD: usize = 4;
 
 /// Pieces that are written at once.
 const BATCH_PIECES: usize = 256;
@@ -32,49 +37,57 @@ impl DataService {
     ) -> Result<(), FramedError> {
         // The semaphore is never closed.
         let Ok(_slot) = self.piece_streams.acquire().await else { return Ok(()) };
-        let mut writing = None;
+        let (batches, waiting) = mpsc::channel(AHEAD);
+        let mut writing = self.tasks.spawn_blocking({
+            let (service, landing) = (Arc::clone(self), Arc::clone(landing));
+            move || service.write_all(&landing, waiting)
+        });
         loop {
-            let (batch, end) = next_batch(landing, recv).await;
-            if let Some(before) = writing.take()
-                && !self.written(landing, before).await
-            {
-                return Ok(());
-            }
-            if !batch.is_empty() {
-                let files = Arc::clone(landing);
-                writing = Some(self.tasks.spawn_blocking(move || files.write(batch)));
-            }
-            if let Some(end) = end {
-                if let Some(last) = writing {
-                    self.written(landing, last).await;
+            let (batch, end) = tokio::select! {
+                next = next_batch(landing, recv) => next,
+                // It is all there, or was not taken.
+                written = &mut writing => {
+                    self.written(landing, written).await;
+                    return Ok(());
                 }
-                return end;
+            };
+            let is_taken = batch.is_empty() || batches.send(batch).await.is_ok();
+            if end.is_some() || !is_taken {
+                drop(batches);
+                self.written(landing, writing.await).await;
+                return end.unwrap_or(Ok(()));
             }
         }
     }
 
-    /// Whether what was written was taken.
+    /// Writes what comes, until no more does or all is there, which is true
+    /// then; blocks.
+    fn write_all(
+        &self,
+        landing: &Landing,
+        mut batches: mpsc::Receiver<Vec<Arrival>>,
+    ) -> Result<bool, PieceError> {
+        while let Some(batch) = batches.blocking_recv() {
+            let is_complete = landing.write(batch)?;
+            self.note_landed(landing);
+            if is_complete {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Finishes what is all there, and ends what was not taken.
     async fn written(
         self: &Arc<Self>,
         landing: &Arc<Landing>,
-        writing: tokio::task::JoinHandle<Result<bool, PieceError>>,
-    ) -> bool {
-        match writing.await {
-            Ok(Ok(is_complete)) => {
-                self.note_landed(landing);
-                if is_complete {
-                    self.finish_if_complete(landing).await;
-                }
-                true
-            }
-            Ok(Err(error)) => {
-                self.not_taken(landing, Refused::from(&error)).await;
-                false
-            }
-            Err(error) => {
-                tracing::error!(%error, "writing pieces broke off");
-                false
-            }
+        written: Result<Result<bool, PieceError>, JoinError>,
+    ) {
+        match written {
+            Ok(Ok(true)) => self.finish_if_complete(landing).await,
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => self.not_taken(landing, Refused::from(&error)).await,
+            Err(error) => tracing::error!(%error, "writing pieces broke off"),
         }
     }
 
