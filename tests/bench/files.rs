@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use pilot_local_api::transfers::{PathText, SendRequest, TransferState, TransferView};
+use pilot_local_api::transfers::{Keep, PathText, SendRequest, TransferState, TransferView};
 use pilot_tests::Programs;
 
 use crate::bare;
@@ -121,6 +121,8 @@ async fn send(pair: &Pair, path: &Path) -> anyhow::Result<TransferView> {
         exclude: Vec::new(),
         gitignore: false,
         expires_ms: None,
+        limit: None,
+        keep: Keep::InPlace,
     };
     let id = pair.manager.send(&request).await?.id;
     let mut lines = pair.manager.watch_transfer(id).await?;

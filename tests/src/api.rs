@@ -12,7 +12,7 @@ use pilot_local_api::tasks::{
     AcceptRequest, AcceptedTask, ListQuery, Params, ResultView, Role, SendResultsRequest,
     SubmitRequest, TaskState, TaskView, WaitQuery,
 };
-use pilot_local_api::transfers::{PathText, SendRequest, TransferView, TransfersQuery};
+use pilot_local_api::transfers::{Keep, PathText, SendRequest, TransferView, TransfersQuery};
 use pilot_local_api::trust::{TrustRequest, TrustState, TrustView};
 use pilot_local_api::{ApiError, Client};
 use pilot_proto::{PeerRef, TaskId, TransferId};
@@ -268,6 +268,8 @@ pub fn sending(to: &PeerRef, paths: &[&Path]) -> SendRequest {
         exclude: Vec::new(),
         gitignore: false,
         expires_ms: None,
+        limit: None,
+        keep: Keep::InPlace,
     }
 }
 

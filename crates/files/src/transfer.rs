@@ -38,6 +38,8 @@ pub struct Transfer {
     pub names: Vec<Component>,
     /// When it was sent here, or offered here first.
     pub created: Timestamp,
+    /// Bytes a second that its sender gives it at most.
+    pub limit: Option<u64>,
     /// When it is given up, if nothing else has ended it.
     pub expires: Option<Timestamp>,
     /// How far it is.
@@ -134,6 +136,7 @@ impl Transfer {
             totals: manifest.totals(),
             names: names.map(|entry| entry.name.clone()).collect(),
             created: now,
+            limit: None,
             expires: None,
             phase: Phase::Live,
             revision: 1,

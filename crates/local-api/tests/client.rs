@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use pilot_local_api::tasks::{AcceptRequest, TaskView};
-use pilot_local_api::transfers::{Direction, PathText, SendRequest, TransferState, TransfersQuery};
+use pilot_local_api::transfers::{
+    Direction, Keep, PathText, SendRequest, TransferState, TransfersQuery,
+};
 use pilot_local_api::{CallError, Client, ErrorCode};
 
 type Task = pilot_local_api::proto::TaskId;
@@ -181,8 +183,11 @@ fn each_thing_to_do_with_transfers_is_one_request() {
         exclude,
         gitignore: true,
         expires_ms: None,
+        limit: None,
+        keep: Keep::Copy,
     };
     let query = TransfersQuery {
+        peer: None,
         direction: Some(Direction::Received),
         state: Some(TransferState::Done),
         limit: Some(5),

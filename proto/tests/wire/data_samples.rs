@@ -1,7 +1,7 @@
 //! Every message of the data service once, and what is in a manifest.
 
 use bytes::Bytes;
-use pilot_proto::data::{DataRefusal, DataRequest, Missing, Said, Told, TransferOffer};
+use pilot_proto::data::{DataRefusal, DataRequest, Ranges, Said, Told, TransferOffer};
 use pilot_proto::manifest::{Entry, EntryKind, LinkTarget, Mode, Modified};
 use pilot_proto::text::Text;
 use pilot_proto::{Component, TransferId};
@@ -30,6 +30,7 @@ pub(crate) fn requests() -> Vec<(&'static str, DataRequest)> {
 pub(crate) fn said() -> Vec<(&'static str, Said)> {
     vec![
         ("page", Said::Page(Bytes::from_static(b"\x01\x02"))),
+        ("hashes", Said::Hashes(vec![[0x0c; 32]])),
         ("failed", Said::Failed(Text::clipped("changed"))),
     ]
 }
@@ -40,6 +41,7 @@ pub(crate) fn told() -> Vec<(&'static str, Told)> {
         ("invalid", DataRefusal::Invalid),
         ("conflict", DataRefusal::Conflict),
         ("quota", DataRefusal::Quota),
+        ("too large", DataRefusal::TooLarge),
         ("disk full", DataRefusal::DiskFull),
         ("cancelled", DataRefusal::Cancelled),
         ("unknown", DataRefusal::Unknown),
@@ -47,7 +49,8 @@ pub(crate) fn told() -> Vec<(&'static str, Told)> {
     ];
     let mut told = vec![
         ("send manifest", Told::SendManifest),
-        ("missing", Told::Missing(Missing::new(vec![0..3, 5..6]).unwrap())),
+        ("hashes of", Told::HashesOf(Ranges::new(vec![2..3]).unwrap())),
+        ("missing", Told::Missing(Ranges::new(vec![0..3, 5..6]).unwrap())),
         ("arrived", Told::Arrived(300)),
         ("complete", Told::Complete),
     ];

@@ -142,7 +142,7 @@ fn manifests_that_are_none_are_refused_and_nothing_is_written() {
 
 fn piece(number: u64, content: &[u8], hash: [u8; 32]) -> Vec<u8> {
     let len = u32::try_from(content.len()).unwrap();
-    [&PieceHeader { number, len, hash }.encode(), content].concat()
+    [&PieceHeader { number, len, stored: len, hash }.encode(), content].concat()
 }
 
 /// Sends these bytes as pieces; the code with which the stream was refused, if
@@ -203,8 +203,8 @@ fn pieces_that_are_none_end_their_transfer_or_their_stream_and_nothing_is_shown(
         piece(u64::MAX, b"right", good),
         piece(0, b"rig", good),
         piece(0, &[7; 1024], good),
-        super::peers::noise(3, 44),
-        vec![0; 43],
+        super::peers::noise(3, 48),
+        vec![0; 47],
     ];
     for bytes in wrong {
         // Each is the end of its stream, and of nothing else.

@@ -5,7 +5,7 @@ mod request;
 mod view;
 
 pub use path::PathText;
-pub use request::{SendRequest, TransfersQuery};
+pub use request::{Keep, LEAST_LIMIT, SendRequest, TransfersQuery};
 pub use view::{
     Direction, TOP_NAMES, TransferProblem, TransferState, TransferStateError, TransferView,
 };

@@ -37,15 +37,42 @@ pub struct SendRequest {
     /// Time until it expires if it is not done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
+    /// Bytes a second that it takes of the line at most; [`LEAST_LIMIT`] or more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Where the content is read from while it is sent.
+    #[serde(default)]
+    pub keep: Keep,
+}
+
+/// Bytes a second of the smallest [`SendRequest::limit`].
+pub const LEAST_LIMIT: u64 = 1000;
+
+/// Where the content of a transfer is read from while it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Keep {
+    /// From where it lies: it has to stay there as it is.
+    #[default]
+    InPlace,
+    /// From a copy in the daemon's home, which is made before the answer.
+    Copy,
+    /// From the daemon's home, to which the paths are moved before the answer:
+    /// they are on the same file system.
+    Take,
 }
 
 /// The query of `GET transfers`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TransfersQuery {
     /// Only those that were sent, or received.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
+    /// Only those to or from this node: its address, name or key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
     /// Only those in this state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<TransferState>,
@@ -67,6 +94,7 @@ mod tests {
         assert_eq!(request.paths, [PathText::Text("/a".to_owned())]);
         assert_eq!((request.label, request.exclude, request.expires_ms), (None, vec![], None));
         assert!(!request.gitignore);
+        assert_eq!((request.limit, request.keep), (None, Keep::InPlace));
         let unknown = r#"{"to":"backend","paths":["/a"],"follow":true}"#;
         assert!(serde_json::from_str::<SendRequest>(unknown).is_err());
     }
@@ -80,6 +108,6 @@ mod tests {
         assert_eq!(query.direction, Some(Direction::Received));
         assert_eq!(query.state, Some(TransferState::Done));
         assert_eq!(serde_json::to_string(&query).unwrap(), text);
-        assert!(serde_json::from_str::<TransfersQuery>(r#"{"peer":"x"}"#).is_err());
+        assert!(serde_json::from_str::<TransfersQuery>(r#"{"from":"x"}"#).is_err());
     }
 }

@@ -152,6 +152,12 @@ pub struct TransferView {
     pub bytes: u64,
     /// Bytes of them that have arrived and are verified.
     pub bytes_done: u64,
+    /// Files of which all bytes are.
+    #[serde(default)]
+    pub files_done: u64,
+    /// Bytes a second that its sender gives it at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
     /// The first [`TOP_NAMES`] names at its top.
     #[serde(default)]
     pub names: Vec<PathText>,
@@ -166,6 +172,9 @@ pub struct TransferView {
     /// Why it ended without being done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<TransferProblem>,
+    /// Why it does not go on just now; it does by itself once that is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<TransferProblem>,
 }
 
 #[cfg(test)]
@@ -190,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_view_of_a_newer_daemon_is_read_and_written_without_what_is_not_there() {
-        let text = r#"{"id":"01890a5d-ac96-774b-bcce-b302099a8057","direction":"received","peer":"1:0001.0000.0002","state":"receiving","label":"","files":2,"folders":1,"links":0,"bytes":7,"bytes_done":3,"names":["src",{"base64":"/w=="}],"created_at":"2026-02-09T12:00:00.000Z"}"#;
+        let text = r#"{"id":"01890a5d-ac96-774b-bcce-b302099a8057","direction":"received","peer":"1:0001.0000.0002","state":"receiving","label":"","files":2,"folders":1,"links":0,"bytes":7,"bytes_done":3,"files_done":1,"names":["src",{"base64":"/w=="}],"created_at":"2026-02-09T12:00:00.000Z"}"#;
         let newer = text.replace("{\"id\"", "{\"of_a_newer_daemon\":true,\"id\"");
 
         let view: TransferView = serde_json::from_str(&newer).unwrap();

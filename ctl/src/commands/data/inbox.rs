@@ -37,6 +37,7 @@ pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
 
 const fn query() -> TransfersQuery {
     TransfersQuery {
+        peer: None,
         direction: Some(Direction::Received),
         state: Some(TransferState::Done),
         limit: Some(LIMIT),

@@ -38,7 +38,7 @@ fn query(args: &Args) -> TransfersQuery {
         (false, true) => Some(Direction::Received),
         (false, false) => None,
     };
-    TransfersQuery { direction, state: args.state, limit: Some(LIMIT) }
+    TransfersQuery { direction, peer: None, state: args.state, limit: Some(LIMIT) }
 }
 
 fn rows(views: &[TransferView]) -> String {
@@ -81,7 +81,7 @@ mod tests {
     fn the_flags_narrow_what_is_asked_for() {
         let asked = |words: &[&str]| {
             let words = Words::try_parse_from([&["list"], words].concat()).ok()?;
-            let TransfersQuery { direction, state, limit } = query(&words.args);
+            let TransfersQuery { direction, state, limit, .. } = query(&words.args);
             assert_eq!(limit, Some(1000));
             Some((direction, state))
         };

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use pilot_flags::HumanDuration;
 use pilot_local_api::proto::PeerRef;
-use pilot_local_api::transfers::{Direction, SendRequest, TransferView};
+use pilot_local_api::transfers::{Direction, Keep, SendRequest, TransferView};
 use pilot_local_api::{ApiError, CallError, ErrorCode};
 
 use super::ending::{WAIT, ended, goes_on, verdict};
@@ -94,6 +94,8 @@ fn request(args: Args) -> Result<SendRequest, Failure> {
         exclude: args.exclude,
         gitignore: args.gitignore,
         expires_ms: args.expires.map(HumanDuration::as_millis),
+        limit: None,
+        keep: Keep::default(),
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pilot_files::{Ending, Layout, PIECE, Piece, PieceHash, Transfer};
 use pilot_identity::NodeId;
 use pilot_proto::TransferId;
-use pilot_proto::data::{DataRefusal, MAX_MISSING, Missing};
+use pilot_proto::data::{DataRefusal, MAX_RANGES, Ranges};
 use pilot_tree::{Incoming, PieceBuffer, WriteError, Written};
 use tokio::sync::watch;
 
@@ -137,8 +137,8 @@ impl Landing {
     }
 
     /// What is missing; none if there is nothing left to say it of.
-    pub(super) fn missing(&self) -> Option<Missing> {
-        Missing::new(self.incoming().as_ref()?.arrived().missing(MAX_MISSING))
+    pub(super) fn missing(&self) -> Option<Ranges> {
+        Ranges::new(self.incoming().as_ref()?.arrived().missing(MAX_RANGES))
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<News> {

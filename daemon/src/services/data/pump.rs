@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pilot_files::{Layout, LayoutError, Manifest, ManifestError, PieceHash, Transfer};
 use pilot_overlay::Session;
-use pilot_proto::data::{DataRequest, MAX_TALK_FRAME, Missing, PieceHeader};
+use pilot_proto::data::{DataRequest, MAX_TALK_FRAME, PieceHeader, Ranges};
 use pilot_proto::{Service, TransferId};
 use pilot_transport::FramedError;
 use pilot_tree::{ReadError, Source, SourceBytesError, SourceFile};
@@ -93,7 +93,7 @@ impl DataService {
         session: &Session,
         id: TransferId,
         cargo: &Arc<Cargo>,
-        missing: &Missing,
+        missing: &Ranges,
     ) -> Result<(), PumpError> {
         let (read, mut batches) = mpsc::channel(AHEAD);
         let (ahead, wanted) = (Arc::clone(cargo), missing.clone());
@@ -119,7 +119,7 @@ impl DataService {
 }
 
 /// Until everything is read or nobody wants it any more; blocks.
-fn read_all(cargo: &Cargo, missing: &Missing, out: &mpsc::Sender<Batch>) -> Result<(), CargoError> {
+fn read_all(cargo: &Cargo, missing: &Ranges, out: &mpsc::Sender<Batch>) -> Result<(), CargoError> {
     let mut open: Option<(u32, SourceFile)> = None;
     let mut content = Vec::new();
     let mut batch = Batch::default();

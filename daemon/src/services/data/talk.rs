@@ -6,7 +6,7 @@ use bytes::Bytes;
 use pilot_files::{Blame, Ending, Transfer};
 use pilot_overlay::Session;
 use pilot_proto::data::{
-    DataRefusal, DataRequest, MAX_PAGE, MAX_TALK_FRAME, Missing, Said, Told, TransferOffer,
+    DataRefusal, DataRequest, MAX_PAGE, MAX_TALK_FRAME, Ranges, Said, Told, TransferOffer,
 };
 use pilot_proto::text::Text;
 use pilot_proto::{Service, TransferId};
@@ -165,7 +165,7 @@ impl DataService {
         cargo: &Cargo,
         send: &mut SendStream,
         recv: &mut RecvStream,
-        wanted: oneshot::Sender<Missing>,
+        wanted: oneshot::Sender<Ranges>,
     ) -> Result<Verdict, FramedError> {
         let mut wanted = Some(wanted);
         loop {
@@ -192,7 +192,7 @@ impl DataService {
     }
 
     /// What is not missing has been sent before.
-    fn note_missing(&self, transfer: &Transfer, cargo: &Cargo, missing: &Missing) {
+    fn note_missing(&self, transfer: &Transfer, cargo: &Cargo, missing: &Ranges) {
         let numbers = missing.ranges().iter().cloned().flatten();
         let left: u64 = numbers
             .filter_map(|number| cargo.layout.piece(number))
