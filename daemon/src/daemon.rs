@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::Server;
 use crate::host::{Known, NodeHost, Registration};
 use crate::node::{Node, Parts};
-use crate::services::data::DataService;
+use crate::services::data::{DataService, Place, Quota};
 use crate::services::tasks::TasksService;
 use crate::services::{LoadError, TrustService, port_mapping};
 use crate::settings::Settings;
@@ -131,8 +131,10 @@ impl Daemon {
             &background,
             &stop,
         )?;
+        let quota = Quota { whole: settings.inbox_quota, per_peer: settings.inbox_quota_per_peer };
+        let place = Place { home: home.path(), quota };
         let data =
-            DataService::start(home.path(), store.clone(), Arc::clone(&trust), &background, &stop)?;
+            DataService::start(place, store.clone(), Arc::clone(&trust), &background, &stop)?;
         let registration = Registration::default();
         registration.set(kept.known);
         let (announce, announced) = watch::channel(None);

@@ -66,7 +66,7 @@ pub const TASK_CANCEL: &str = "/v1/tasks/{id}/cancel";
 /// `GET` the bytes of a file that came with the task.
 pub const TASK_ATTACHMENT: &str = "/v1/tasks/{id}/attachments/{name}";
 /// `POST` a [`SendRequest`](crate::transfers::SendRequest), `GET`
-/// `?direction=&state=&limit=` a list, the newest first; both of
+/// `?direction=&peer=&state=&limit=` a list, the newest first; both of
 /// [`TransferView`](crate::transfers::TransferView).
 pub const TRANSFERS: &str = "/v1/transfers";
 /// `GET` and `DELETE` [`TransferView`](crate::transfers::TransferView); what is

@@ -187,7 +187,7 @@ fn each_thing_to_do_with_transfers_is_one_request() {
         keep: Keep::Copy,
     };
     let query = TransfersQuery {
-        peer: None,
+        peer: Some("a b".to_owned()),
         direction: Some(Direction::Received),
         state: Some(TransferState::Done),
         limit: Some(5),
@@ -206,7 +206,7 @@ fn each_thing_to_do_with_transfers_is_one_request() {
     let requests = server.requests();
     let wanted = [
         "POST /v1/transfers HTTP/1.1".to_owned(),
-        "GET /v1/transfers?direction=received&state=done&limit=5 HTTP/1.1".to_owned(),
+        "GET /v1/transfers?direction=received&peer=a%20b&state=done&limit=5 HTTP/1.1".to_owned(),
         format!("GET /v1/transfers/{ID} HTTP/1.1"),
         format!("POST /v1/transfers/{ID}/cancel HTTP/1.1"),
         format!("DELETE /v1/transfers/{ID} HTTP/1.1"),
@@ -214,7 +214,8 @@ fn each_thing_to_do_with_transfers_is_one_request() {
     for (request, wanted) in requests.iter().zip(wanted) {
         assert_eq!(request.lines().next(), Some(wanted.as_str()));
     }
-    let body = r#"{"to":"backend","paths":["/a b"],"exclude":["*.o"],"gitignore":true}"#;
+    let body =
+        r#"{"to":"backend","paths":["/a b"],"exclude":["*.o"],"gitignore":true,"keep":"copy"}"#;
     assert!(requests[0].ends_with(&format!("\r\n\r\n{body}")), "{}", requests[0]);
 }
 

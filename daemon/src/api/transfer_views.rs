@@ -9,12 +9,14 @@ use pilot_local_api::transfers::{
     Direction, PathText, TransferProblem, TransferState, TransferView,
 };
 
+use pilot_proto::data::DataRefusal;
+
 use crate::node::Node;
 
 pub(super) fn view(node: &Node, transfer: &Transfer) -> TransferView {
     let peer = node.peer_identity(transfer.peer);
     let address = peer.address.map(|address| address.to_string());
-    let bytes_done = node.data().bytes_done(transfer);
+    let progress = node.data().progress(transfer);
     TransferView {
         id: transfer.id,
         direction: match transfer.direction {
@@ -30,7 +32,9 @@ pub(super) fn view(node: &Node, transfer: &Transfer) -> TransferView {
         folders: transfer.totals.folders.into(),
         links: transfer.totals.links.into(),
         bytes: transfer.totals.bytes,
-        bytes_done,
+        bytes_done: progress.bytes,
+        files_done: progress.files.into(),
+        limit: transfer.limit,
         names: transfer
             .names
             .iter()
@@ -40,6 +44,10 @@ pub(super) fn view(node: &Node, transfer: &Transfer) -> TransferView {
         created_at: Time::from(transfer.created),
         ended_at: transfer.ended().map(|(at, _)| Time::from(at)),
         error: transfer.ended().and_then(|(_, ending)| problem(ending)),
+        trouble: node.data().trouble(transfer).map(|trouble| TransferProblem {
+            code: trouble_code(trouble.code).to_owned(),
+            message: trouble.reason,
+        }),
     }
 }
 
@@ -71,4 +79,17 @@ fn problem(ending: &Ending) -> Option<TransferProblem> {
         Ending::Expired => ("expired", "its time was over"),
     };
     Some(TransferProblem { code: code.to_owned(), message: message.to_owned() })
+}
+
+const fn trouble_code(code: DataRefusal) -> &'static str {
+    match code {
+        DataRefusal::Quota | DataRefusal::TooLarge => "quota_exceeded",
+        DataRefusal::DiskFull => "disk_full",
+        DataRefusal::NotAllowed => "not_allowed",
+        DataRefusal::Internal => "receiver_failed",
+        DataRefusal::Invalid
+        | DataRefusal::Conflict
+        | DataRefusal::Cancelled
+        | DataRefusal::Unknown => "refused",
+    }
 }

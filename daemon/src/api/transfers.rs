@@ -14,11 +14,11 @@ use futures_util::stream;
 use pilot_files::Transfer;
 use pilot_local_api::ErrorCode;
 use pilot_local_api::transfers::{
-    Direction, SendRequest, TransferState, TransferView, TransfersQuery,
+    Direction, Keep as Kept, LEAST_LIMIT, SendRequest, TransferState, TransferView, TransfersQuery,
 };
 use pilot_proto::data::MAX_LABEL;
 use pilot_proto::{PeerRef, TransferId};
-use pilot_tree::ScanOptions;
+use pilot_tree::{DiskError, KeepError, ScanOptions};
 use pilot_trust::TrustState;
 use tokio::time::timeout_at;
 
@@ -27,7 +27,7 @@ use super::failure::Failure;
 use super::transfer_views::view;
 use crate::node::Node;
 use crate::services::Watch;
-use crate::services::data::{ChangeError, NewTransfer, SendError};
+use crate::services::data::{ChangeError, Keep, NewTransfer, SendError};
 
 /// How many transfers a list shows, by default and at the most.
 const LIST: (u32, u32) = (100, 1000);
@@ -58,12 +58,21 @@ pub(crate) async fn send(
     if request.label.as_ref().is_some_and(|label| label.len() > MAX_LABEL) {
         return Err(Failure::invalid(format!("a label has at most {MAX_LABEL} bytes")));
     }
+    if request.limit.is_some_and(|limit| limit < LEAST_LIMIT) {
+        return Err(Failure::invalid(format!("a limit is {LEAST_LIMIT} bytes a second or more")));
+    }
     let new = NewTransfer {
         id: request.id,
         to,
         paths,
         label: request.label,
         task: request.task,
+        limit: request.limit,
+        keep: match request.keep {
+            Kept::InPlace => Keep::InPlace,
+            Kept::Copy => Keep::Copy,
+            Kept::Take => Keep::Take,
+        },
         options: ScanOptions { exclude: request.exclude, gitignore: request.gitignore },
         expires: request.expires_ms.map(Duration::from_millis),
     };
@@ -85,7 +94,13 @@ fn not_sent(peer: &PeerRef, error: SendError) -> Failure {
         SendError::NotAllowed => Failure::new(ErrorCode::NotAllowed, message)
             .hint(format!("pilotctl trust show {peer}"))
             .detail("peer", peer.to_string()),
-        SendError::Scan(_) => Failure::invalid(message),
+        SendError::Scan(_) | SendError::Keep(KeepError::Scan(_) | KeepError::Read(_)) => {
+            Failure::invalid(message)
+        }
+        SendError::Keep(KeepError::Disk(DiskError::Full { .. })) => {
+            Failure::new(ErrorCode::DiskFull, message).hint("pilotctl doctor")
+        }
+        SendError::Keep(KeepError::Exists { .. } | KeepError::Disk(_)) => Failure::internal(&error),
         SendError::Manifest(_) | SendError::Layout(_) => {
             Failure::new(ErrorCode::LimitExceeded, message)
         }
@@ -103,8 +118,8 @@ fn not_sent(peer: &PeerRef, error: SendError) -> Failure {
 
 /// Lists transfers, the newest first.
 #[utoipa::path(get, path = "/v1/transfers", tag = "transfers",
-    params(("direction" = Option<Direction>, Query), ("state" = Option<TransferState>, Query),
-        ("limit" = Option<u32>, Query)),
+    params(("direction" = Option<Direction>, Query), ("peer" = Option<String>, Query),
+        ("state" = Option<TransferState>, Query), ("limit" = Option<u32>, Query)),
     responses((status = 200, body = Vec<TransferView>)))]
 pub(crate) async fn list(
     State(node): State<Arc<Node>>,
@@ -115,7 +130,15 @@ pub(crate) async fn list(
         Direction::Sent => pilot_files::Direction::Sent,
         Direction::Received => pilot_files::Direction::Received,
     });
-    let found = node.data().list(direction, LIST.1).await?;
+    let peer = match query.peer {
+        Some(peer) => {
+            let peer: PeerRef =
+                peer.parse().map_err(|error| Failure::invalid(format!("{peer:?}: {error}")))?;
+            Some(node.directory().find(&peer).await?)
+        }
+        None => None,
+    };
+    let found = node.data().list(direction, peer, LIST.1).await?;
     let views = found.iter().map(|transfer| view(&node, transfer));
     let wanted = views.filter(|view| query.state.is_none_or(|state| state == view.state));
     Ok(Json(wanted.take(usize::try_from(limit).unwrap_or(usize::MAX)).collect()))

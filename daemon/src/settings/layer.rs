@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use pilot_flags::HumanBytes;
 use pilot_proto::{NodeName, Tag};
 use serde::{Deserialize, Deserializer};
 
@@ -13,7 +14,7 @@ use super::{HostPort, HostPortError, LogFilter, RegistryAddr, SettingsError};
 
 /// The variable of each flag. A key in the file is the flag's long name;
 /// `home` and `config` say where the file is, and cannot stand in it.
-pub const VARIABLES: [(&str, &str); 13] = [
+pub const VARIABLES: [(&str, &str); 15] = [
     ("home", "PILOT_HOME"),
     ("config", "PILOT_CONFIG"),
     ("socket", "PILOT_SOCKET"),
@@ -23,6 +24,8 @@ pub const VARIABLES: [(&str, &str); 13] = [
     ("endpoint", "PILOT_ENDPOINT"),
     ("public", "PILOT_PUBLIC"),
     ("port-mapping", "PILOT_PORT_MAPPING"),
+    ("inbox-quota", "PILOT_INBOX_QUOTA"),
+    ("inbox-quota-per-peer", "PILOT_INBOX_QUOTA_PER_PEER"),
     ("name", "PILOT_NAME"),
     ("tag", "PILOT_TAG"),
     ("log", "PILOT_LOG"),
@@ -91,6 +94,15 @@ pub struct Layer {
     )]
     pub port_mapping: Option<bool>,
 
+    /// Bytes that received files may take, such as 50G; what would be more waits
+    /// at its sender [default: as the disk has room] [env: PILOT_INBOX_QUOTA]
+    #[arg(long, value_name = "BYTES")]
+    pub inbox_quota: Option<HumanBytes>,
+
+    /// The same for the files of each one peer [env: PILOT_INBOX_QUOTA_PER_PEER]
+    #[arg(long, value_name = "BYTES")]
+    pub inbox_quota_per_peer: Option<HumanBytes>,
+
     /// Unique name of the node: a-z, 0-9 and inner hyphens [env: PILOT_NAME]
     #[arg(long)]
     pub name: Option<NodeName>,
@@ -147,6 +159,8 @@ impl Layer {
             endpoint: environment.parsed("PILOT_ENDPOINT")?,
             public: environment.parsed("PILOT_PUBLIC")?,
             port_mapping: environment.parsed("PILOT_PORT_MAPPING")?,
+            inbox_quota: environment.parsed("PILOT_INBOX_QUOTA")?,
+            inbox_quota_per_peer: environment.parsed("PILOT_INBOX_QUOTA_PER_PEER")?,
             name: environment.parsed("PILOT_NAME")?,
             tag: tags.map_or_else(Vec::new, |tags| tags.0),
             log: environment.parsed("PILOT_LOG")?,
@@ -171,6 +185,8 @@ impl Layer {
             endpoint: self.endpoint.or(below.endpoint),
             public: self.public.or(below.public),
             port_mapping: self.port_mapping.or(below.port_mapping),
+            inbox_quota: self.inbox_quota.or(below.inbox_quota),
+            inbox_quota_per_peer: self.inbox_quota_per_peer.or(below.inbox_quota_per_peer),
             name: self.name.or(below.name),
             tag: if self.tag.is_empty() { below.tag } else { self.tag },
             log: self.log.or(below.log),

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory as _, FromArgMatches as _};
+use pilot_flags::HumanBytes;
 use pilot_proto::{NodeName, Tags};
 
 pub use layer::{Layer, LogFormat, LogFormatError, VARIABLES};
@@ -46,6 +47,10 @@ pub struct Settings {
     pub public: bool,
     /// Whether the router is asked for a port, where there is one.
     pub port_mapping: bool,
+    /// Bytes that received files may take, those of all peers and of each.
+    pub inbox_quota: Option<u64>,
+    /// See above.
+    pub inbox_quota_per_peer: Option<u64>,
     /// The name to ask the rendezvous for.
     pub name: Option<NodeName>,
     /// What the node says about itself.
@@ -171,6 +176,8 @@ impl Layer {
             endpoint: self.endpoint,
             public: self.public.unwrap_or(false),
             port_mapping: self.port_mapping.unwrap_or(true),
+            inbox_quota: self.inbox_quota.map(|HumanBytes(bytes)| bytes),
+            inbox_quota_per_peer: self.inbox_quota_per_peer.map(|HumanBytes(bytes)| bytes),
             name: self.name,
             tags,
             log: self.log.unwrap_or_default(),

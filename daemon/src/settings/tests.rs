@@ -62,6 +62,8 @@ fn without_a_word_everything_has_its_default() {
         endpoint: None,
         public: false,
         port_mapping: true,
+        inbox_quota: None,
+        inbox_quota_per_peer: None,
         name: None,
         tags: Tags::default(),
         log: "info".parse().unwrap(),
@@ -105,12 +107,14 @@ fn several_beacons_are_given_in_every_way() {
 
 #[test]
 fn a_flag_beats_a_variable_beats_the_file() {
-    let table: [(&str, &str, &str, &str, Shown); 9] = [
+    let table: [(&str, &str, &str, &str, Shown); 11] = [
         ("socket", "/a", "/b", "/c", |s| s.socket.display().to_string()),
         ("registry-addr", "a:1", "b:1", "c:1", |s| s.registry.as_ref().unwrap().to_string()),
         ("beacon-addr", "a:1", "b:1,b:2", "c:1", shown_beacons),
         ("listen", "1.1.1.1:0", "1.1.1.1:2", "[::]:3", |s| s.listen.unwrap().to_string()),
         ("endpoint", "1.1.1.1:1", "1.1.1.1:2", "1.1.1.1:3", |s| s.endpoint.unwrap().to_string()),
+        ("inbox-quota", "1", "2", "3", |s| s.inbox_quota.unwrap().to_string()),
+        ("inbox-quota-per-peer", "1", "2", "3", |s| s.inbox_quota_per_peer.unwrap().to_string()),
         ("name", "a", "b", "c", |s| s.name.as_ref().unwrap().to_string()),
         ("tag", "k=a", "k=b", "k=c", |s| s.tags.iter().map(ToString::to_string).collect()),
         ("log", "error", "warn", "debug", |s| s.log.to_string()),

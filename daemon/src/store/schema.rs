@@ -60,8 +60,12 @@ CREATE TABLE transfers (
     id        BLOB PRIMARY KEY,
     direction INTEGER NOT NULL,
     settled   INTEGER NOT NULL,
-    record    BLOB NOT NULL
+    record    BLOB NOT NULL,
+    peer      BLOB NOT NULL,
+    -- Bytes that it takes in the inbox, or will.
+    held      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX transfers_live ON transfers (id) WHERE settled = 0;
+CREATE INDEX transfers_held ON transfers (peer, held) WHERE held > 0;
 ",
 ];

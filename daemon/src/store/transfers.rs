@@ -1,6 +1,7 @@
 //! Rows of transfers, of both directions.
 
-use pilot_files::{Direction, Transfer};
+use pilot_files::{Direction, Ending, Transfer};
+use pilot_identity::NodeId;
 use pilot_proto::TransferId;
 use pilot_store::Batch;
 use rusqlite::{Connection, OptionalExtension as _, Row};
@@ -22,19 +23,60 @@ pub(crate) fn put(batch: &mut Batch, transfer: Transfer) {
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
         transaction
             .prepare_cached(
-                "INSERT INTO transfers (id, direction, settled, record)
-                 VALUES (?1, ?2, ?3, ?4)
+                "INSERT INTO transfers (id, direction, settled, record, peer, held)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT (id) DO UPDATE SET
-                    settled = excluded.settled, record = excluded.record",
+                    settled = excluded.settled, record = excluded.record, held = excluded.held",
             )?
             .execute((
                 transfer.id.as_bytes().as_slice(),
                 number(transfer.direction),
                 transfer.is_settled(),
                 record,
+                transfer.peer.as_bytes().as_slice(),
+                // Within 2^53, as manifests are.
+                i64::try_from(held_by(&transfer)).unwrap_or(i64::MAX),
             ))?;
         Ok(())
     });
+}
+
+/// Bytes that it takes in the inbox, or will.
+fn held_by(transfer: &Transfer) -> u64 {
+    match (transfer.direction, transfer.ended()) {
+        (Direction::Received, None | Some((_, Ending::Complete))) => transfer.totals.bytes,
+        (Direction::Received | Direction::Sent, _) => 0,
+    }
+}
+
+/// Bytes of the transfers that are in the inbox, or on their way to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct HeldBytes {
+    pub(crate) by_peer: u64,
+    pub(crate) by_all: u64,
+}
+
+/// See [`HeldBytes`].
+pub(crate) fn held(connection: &Connection, peer: &NodeId) -> rusqlite::Result<HeldBytes> {
+    let sum = |column: usize, row: &Row<'_>| {
+        row.get::<_, f64>(column).map(|bytes| {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "it saturates, and no row is negative"
+            )]
+            let bytes = bytes as u64;
+            bytes
+        })
+    };
+    connection
+        .prepare_cached(
+            "SELECT total(CASE WHEN peer = ?1 THEN held END), total(held)
+             FROM transfers WHERE held > 0",
+        )?
+        .query_row([peer.as_bytes().as_slice()], |row| {
+            Ok(HeldBytes { by_peer: sum(0, row)?, by_all: sum(1, row)? })
+        })
 }
 
 /// Adds the removal of a transfer.
@@ -67,17 +109,22 @@ pub(crate) fn get(connection: &Connection, id: TransferId) -> rusqlite::Result<O
         .optional()
 }
 
-/// The newest, of one direction or of both.
+/// The newest, of one direction or of both, with one peer or with all.
 pub(crate) fn list(
     connection: &Connection,
     direction: Option<Direction>,
+    peer: Option<&NodeId>,
     limit: u32,
 ) -> rusqlite::Result<Vec<Transfer>> {
     connection
         .prepare_cached(
-            "SELECT record FROM transfers WHERE ?1 IS NULL OR direction = ?1
-             ORDER BY id DESC LIMIT ?2",
+            "SELECT record FROM transfers
+             WHERE (?1 IS NULL OR direction = ?1) AND (?2 IS NULL OR peer = ?2)
+             ORDER BY id DESC LIMIT ?3",
         )?
-        .query_map((direction.map(number), limit), row)?
+        .query_map(
+            (direction.map(number), peer.map(|peer| peer.as_bytes().as_slice()), limit),
+            row,
+        )?
         .collect()
 }

@@ -49,7 +49,7 @@ pub(crate) fn told() -> Vec<(&'static str, Told)> {
     ];
     let mut told = vec![
         ("send manifest", Told::SendManifest),
-        ("hashes of", Told::HashesOf(Ranges::new(vec![2..3]).unwrap())),
+        ("hashes of", Told::HashesOf(Ranges::new(vec![2..3, 4..9]).unwrap())),
         ("missing", Told::Missing(Ranges::new(vec![0..3, 5..6]).unwrap())),
         ("arrived", Told::Arrived(300)),
         ("complete", Told::Complete),

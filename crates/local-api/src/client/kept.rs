@@ -42,6 +42,9 @@ impl Kept {
     ) -> Result<Option<Bytes>, CallError> {
         while let Some(line) = self.take() {
             match self.try_on(line, method.clone(), path, body.clone()).await? {
+                // It was closed while the request was written: what only asks
+                // may be asked again.
+                Tried::Answered(Err(CallError::Lost(_))) if method == Method::GET => {}
                 Tried::Answered(outcome) => return outcome,
                 Tried::Stale => {}
             }

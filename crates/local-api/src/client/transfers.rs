@@ -7,12 +7,16 @@ use pilot_proto::TransferId;
 
 use super::{CallError, Client, Lines, lines};
 use crate::routes::{self, with_query};
-use crate::transfers::{SendRequest, TransferView, TransfersQuery};
+use crate::transfers::{Keep, SendRequest, TransferView, TransfersQuery};
 
 /// How long the daemon may take to read the names of everything that is sent.
 ///
-/// A million entries on a cold disk take minutes; the content is read later.
+/// Half a million entries on a cold disk take minutes; the content is read later.
 const LISTING: Duration = Duration::from_secs(600);
+
+/// How long it may take to copy everything that is sent: 16 TiB, the most that
+/// a transfer has, at 200 MB a second.
+const COPYING: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Each method is one route of [`routes`]; the errors are the daemon's.
 #[expect(
@@ -20,16 +24,22 @@ const LISTING: Duration = Duration::from_secs(600);
     reason = "every method fails as CallError says, and no other way"
 )]
 impl Client {
-    /// `POST transfers`. It carries no id: one whose answer is
-    /// [lost](CallError::Lost) may be under way, and sent again is sent twice.
+    /// `POST transfers`. With an id in the request it may be sent again; one
+    /// without, whose answer is [lost](CallError::Lost), may be under way, and
+    /// sent again is sent twice.
     pub async fn send(&self, request: &SendRequest) -> Result<TransferView, CallError> {
-        self.call(Method::POST, routes::TRANSFERS, Some(request), LISTING).await
+        let asked = match request.keep {
+            Keep::InPlace | Keep::Take => LISTING,
+            Keep::Copy => COPYING,
+        };
+        self.call(Method::POST, routes::TRANSFERS, Some(request), asked).await
     }
 
     /// `GET transfers`.
     pub async fn transfers(&self, query: &TransfersQuery) -> Result<Vec<TransferView>, CallError> {
         let pairs = [
             ("direction", query.direction.map(|direction| direction.word().to_owned())),
+            ("peer", query.peer.clone()),
             ("state", query.state.map(|state| state.word().to_owned())),
             ("limit", query.limit.map(|limit| limit.to_string())),
         ];

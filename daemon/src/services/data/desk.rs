@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pilot_files::{Direction, Transfer};
+use pilot_files::{Direction, Progress, Transfer};
 use pilot_identity::{NodeId, Timestamp};
 use pilot_proto::TransferId;
+use pilot_proto::data::DataRefusal;
 use pilot_store::{CommitError, ReadError, Store};
 
 use super::DataService;
@@ -46,13 +47,23 @@ pub(super) struct Desk {
 #[derive(Debug)]
 struct Live {
     transfer: Transfer,
-    bytes_done: u64,
+    progress: Progress,
+    trouble: Option<Trouble>,
+}
+
+/// Why a transfer does not go on just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    pub(crate) code: DataRefusal,
+    pub(crate) reason: String,
 }
 
 impl Desk {
     pub(super) fn load(store: &Store) -> Result<Self, ReadError> {
         let live = store.read(transfers::live)?;
-        let entry = |transfer: Transfer| (transfer.id, Live { transfer, bytes_done: 0 });
+        let entry = |transfer: Transfer| {
+            (transfer.id, Live { transfer, progress: Progress::default(), trouble: None })
+        };
         Ok(Self { live: Mutex::new(live.into_iter().map(entry).collect()), ..Self::default() })
     }
 
@@ -105,23 +116,37 @@ impl Desk {
         overdue.map(|live| live.transfer.id).collect()
     }
 
-    pub(super) fn bytes_done(&self, id: TransferId) -> u64 {
-        self.lock().get(&id).map_or(0, |live| live.bytes_done)
+    pub(super) fn progress(&self, id: TransferId) -> Progress {
+        self.lock().get(&id).map_or_else(Progress::default, |live| live.progress)
     }
 
-    pub(super) fn note_bytes_done(&self, id: TransferId, bytes: u64) {
+    /// It is so far, and goes on.
+    pub(super) fn note_progress(&self, id: TransferId, progress: Progress) {
         if let Some(live) = self.lock().get_mut(&id) {
-            live.bytes_done = bytes;
+            live.progress = progress;
+            live.trouble = None;
+        }
+    }
+
+    pub(super) fn trouble(&self, id: TransferId) -> Option<Trouble> {
+        self.lock().get(&id)?.trouble.clone()
+    }
+
+    pub(super) fn note_trouble(&self, id: TransferId, trouble: Trouble) {
+        if let Some(live) = self.lock().get_mut(&id) {
+            live.trouble = Some(trouble);
         }
     }
 
     fn put(&self, transfer: Transfer) {
         let mut live = self.lock();
-        let bytes_done = live.get(&transfer.id).map_or(0, |live| live.bytes_done);
         if transfer.is_settled() {
             live.remove(&transfer.id);
+        } else if let Some(known) = live.get_mut(&transfer.id) {
+            known.transfer = transfer;
         } else {
-            live.insert(transfer.id, Live { transfer, bytes_done });
+            let new = Live { transfer, progress: Progress::default(), trouble: None };
+            live.insert(new.transfer.id, new);
         }
     }
 

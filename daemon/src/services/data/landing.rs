@@ -1,14 +1,17 @@
 //! Transfers that are coming in just now.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pilot_files::{Ending, Layout, PIECE, Piece, PieceHash, Transfer};
+use pilot_files::{Count, Ending, FileHash, Layout, PIECE, Piece, PieceHash, Progress, Transfer};
 use pilot_identity::NodeId;
 use pilot_proto::TransferId;
 use pilot_proto::data::{DataRefusal, MAX_RANGES, Ranges};
-use pilot_tree::{Incoming, PieceBuffer, WriteError, Written};
+use pilot_tree::{Held, Incoming, PieceBuffer, WriteError, Written};
 use tokio::sync::watch;
+
+use super::pack::Unpacker;
 
 /// Buffers that a landing keeps: two batches of each of a few streams.
 const MAX_SPARE: usize = 4;
@@ -23,17 +26,23 @@ pub(super) struct Landing {
     pub(super) peer: NodeId,
     pub(super) layout: Layout,
     /// Taken out when it is complete.
-    incoming: Mutex<Option<Incoming>>,
+    incoming: Mutex<Option<Files>>,
     news: watch::Sender<News>,
     /// Buffers to be used again: new memory costs more than what is done to it.
     spare: Mutex<Vec<PieceBuffer>>,
 }
 
+/// What has arrived, on disk, and how much that is.
+struct Files {
+    incoming: Incoming,
+    count: Count,
+}
+
 /// How far a landing is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum News {
-    /// So many pieces are there, of so many bytes.
-    Arrived { pieces: u64, bytes: u64 },
+    /// So many pieces are there.
+    Arrived { pieces: u64, progress: Progress },
     /// All of it is in the inbox.
     Complete,
     /// It is over, or broke off.
@@ -47,34 +56,41 @@ pub(super) struct Arrival {
     pub(super) content: Content,
 }
 
+/// Why a piece was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PieceError {
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error("piece {0} does not unpack")]
+    Packed(u64),
+    #[error("there is no memory to unpack pieces")]
+    Memory(#[source] io::Error),
+}
+
 /// Bytes of a piece.
 pub(super) enum Content {
     /// A whole one, where the disk can take it from.
     Whole(PieceBuffer),
     /// A shorter one.
     Short(Vec<u8>),
+    /// One of so many bytes, packed.
+    Packed(Vec<u8>, usize),
 }
 
 impl Content {
-    /// Room for `len` bytes.
-    fn of(len: usize, spare: Option<PieceBuffer>) -> Self {
-        match len {
-            PIECE => Self::Whole(spare.unwrap_or_default()),
-            _ => Self::Short(vec![0; len]),
-        }
-    }
-
+    /// Where what comes of it goes to.
     pub(super) fn get_mut(&mut self) -> &mut [u8] {
         match self {
             Self::Whole(buffer) => buffer.get_mut(PIECE),
-            Self::Short(bytes) => bytes,
+            Self::Short(bytes) | Self::Packed(bytes, _) => bytes,
         }
     }
 
+    /// What is written.
     fn get(&self) -> &[u8] {
         match self {
             Self::Whole(buffer) => buffer.get(PIECE),
-            Self::Short(bytes) => bytes,
+            Self::Short(bytes) | Self::Packed(bytes, _) => bytes,
         }
     }
 }
@@ -121,33 +137,72 @@ pub(super) fn refusal(ending: &Ending) -> Option<(DataRefusal, String)> {
 
 impl Landing {
     pub(super) fn new(transfer: &Transfer, incoming: Incoming) -> Self {
-        let news = News::arrived(&incoming);
+        let layout = incoming.layout().clone();
+        let missing = (0..layout.pieces()).filter(|number| !incoming.arrived().contains(*number));
+        let count = Count::without(&layout, &transfer.totals, missing);
+        let files = Files { incoming, count };
+        let news = files.news();
         Self {
             id: transfer.id,
             peer: transfer.peer,
-            layout: incoming.layout().clone(),
-            incoming: Mutex::new(Some(incoming)),
+            layout,
+            incoming: Mutex::new(Some(files)),
             news: watch::Sender::new(news),
             spare: Mutex::default(),
         }
     }
 
-    fn incoming(&self) -> MutexGuard<'_, Option<Incoming>> {
+    fn incoming(&self) -> MutexGuard<'_, Option<Files>> {
         self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is missing; none if there is nothing left to say it of.
     pub(super) fn missing(&self) -> Option<Ranges> {
-        Ranges::new(self.incoming().as_ref()?.arrived().missing(MAX_RANGES))
+        Ranges::new(self.incoming().as_ref()?.incoming.arrived().missing(MAX_RANGES))
+    }
+
+    /// The numbers of the files that may be held here already; none if
+    /// something has arrived, for then they were asked for before. Not all, if
+    /// they are all over the place.
+    pub(super) fn candidates(&self, held: &Held) -> Vec<u32> {
+        let files = self.incoming();
+        let Some(files) = files.as_ref().filter(|files| files.incoming.arrived().count() == 0)
+        else {
+            return Vec::new();
+        };
+        held.candidates(files.incoming.manifest())
+    }
+
+    /// Takes the file of this entry and hash from what is held, if it is;
+    /// blocks.
+    pub(super) fn fill(&self, entry: u32, hash: &FileHash, held: &Held) -> Result<(), WriteError> {
+        let mut files = self.incoming();
+        let Some(files) = files.as_mut() else { return Ok(()) };
+        let pieces = self.layout.of_entry(entry);
+        let before: Vec<u64> = pieces.filter(|number| !files.has(*number)).collect();
+        let filled = files.incoming.fill(entry, hash, held);
+        for number in before {
+            if files.has(number)
+                && let Some(piece) = self.layout.piece(number)
+            {
+                files.count.done(&piece);
+            }
+        }
+        self.tell(files);
+        filled.map(drop)
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<News> {
         self.news.subscribe()
     }
 
-    /// Room for the content of a piece.
-    pub(super) fn room(&self, len: usize) -> Content {
-        Content::of(len, self.spare().pop())
+    /// Room for the content of a piece that comes in so many bytes.
+    pub(super) fn room(&self, len: usize, stored: usize) -> Content {
+        match len {
+            _ if stored < len => Content::Packed(vec![0; stored], len),
+            PIECE => Content::Whole(self.spare().pop().unwrap_or_default()),
+            _ => Content::Short(vec![0; len]),
+        }
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<PieceBuffer>> {
@@ -159,7 +214,7 @@ impl Landing {
         for arrival in arrivals {
             match arrival.content {
                 Content::Whole(buffer) if spare.len() < MAX_SPARE => spare.push(buffer),
-                Content::Whole(_) | Content::Short(_) => {}
+                Content::Whole(_) | Content::Short(_) | Content::Packed(..) => {}
             }
         }
     }
@@ -169,36 +224,65 @@ impl Landing {
     }
 
     /// Writes what came; blocks. True if that was the last of it.
-    pub(super) fn write(&self, arrivals: Vec<Arrival>) -> Result<bool, WriteError> {
-        let mut incoming = self.incoming();
-        let Some(files) = incoming.as_mut() else { return Ok(false) };
+    pub(super) fn write(&self, mut arrivals: Vec<Arrival>) -> Result<bool, PieceError> {
+        self.unpack(&mut arrivals)?;
+        let mut files = self.incoming();
+        let Some(files) = files.as_mut() else { return Ok(false) };
         let mut wrote = false;
         for Arrival { number, hash, content } in &arrivals {
-            wrote |= files.write_piece(*number, content.get(), hash)? == Written::New;
+            if files.incoming.write_piece(*number, content.get(), hash)? == Written::New
+                && let Some(piece) = self.layout.piece(*number)
+            {
+                files.count.done(&piece);
+                wrote = true;
+            }
         }
         self.reuse(arrivals);
         if wrote {
-            let arrived = News::arrived(files);
-            self.news.send_if_modified(|news| match news {
-                News::Arrived { .. } => {
-                    *news = arrived;
-                    true
-                }
-                News::Complete | News::Refused(..) => false,
-            });
+            self.tell(files);
         }
-        Ok(files.arrived().is_complete())
+        Ok(files.incoming.arrived().is_complete())
+    }
+
+    fn unpack(&self, arrivals: &mut [Arrival]) -> Result<(), PieceError> {
+        let mut unpacker = None;
+        for Arrival { number, content, .. } in arrivals {
+            let Content::Packed(packed, len) = content else { continue };
+            let unpacker = match &mut unpacker {
+                Some(unpacker) => unpacker,
+                None => unpacker.insert(Unpacker::new().map_err(PieceError::Memory)?),
+            };
+            let mut whole = self.room(*len, *len);
+            if !unpacker.unpack(packed, whole.get_mut()) {
+                return Err(PieceError::Packed(*number));
+            }
+            *content = whole;
+        }
+        Ok(())
+    }
+
+    fn tell(&self, files: &Files) {
+        let arrived = files.news();
+        self.news.send_if_modified(|news| match news {
+            News::Arrived { .. } => {
+                *news = arrived;
+                true
+            }
+            News::Complete | News::Refused(..) => false,
+        });
     }
 
     /// Takes the files out to finish them, if all of it is there; once.
     pub(super) fn take_complete(&self) -> Option<Incoming> {
-        self.incoming().take_if(|incoming| incoming.arrived().is_complete())
+        let complete = self.incoming().take_if(|files| files.incoming.arrived().is_complete());
+        complete.map(|files| files.incoming)
     }
 
-    pub(super) fn bytes_done(&self) -> u64 {
+    /// How much is there; none once that is over.
+    pub(super) fn progress(&self) -> Option<Progress> {
         match &*self.news.borrow() {
-            News::Arrived { bytes, .. } => *bytes,
-            News::Complete | News::Refused(..) => 0,
+            News::Arrived { progress, .. } => Some(*progress),
+            News::Complete | News::Refused(..) => None,
         }
     }
 
@@ -211,8 +295,13 @@ impl Landing {
     }
 }
 
-impl News {
-    fn arrived(incoming: &Incoming) -> Self {
-        Self::Arrived { pieces: incoming.arrived().count(), bytes: incoming.bytes() }
+impl Files {
+    fn has(&self, number: u64) -> bool {
+        self.incoming.arrived().contains(number)
+    }
+
+    fn news(&self) -> News {
+        let pieces = self.incoming.arrived().count();
+        News::Arrived { pieces, progress: self.count.progress() }
     }
 }

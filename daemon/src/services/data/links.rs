@@ -1,6 +1,6 @@
 //! Sends what is owed to peers: a few transfers at once.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,11 @@ use crate::services::links::{AFTER_FAILURE, Owing};
 /// and each has its share of the line.
 const TALKS: usize = 4;
 
+/// Of them, those that may be larger than [`SMALL`] bytes: a small one does not
+/// wait until one of several large ones is done.
+const LARGE_TALKS: usize = 3;
+const SMALL: u64 = 16 * 1024 * 1024;
+
 /// Pause before one that the receiver could not take now is offered again.
 const LATER: Duration = Duration::from_secs(10);
 
@@ -31,11 +36,16 @@ impl Owing for DataService {
 
     async fn use_link(self: &Arc<Self>, peer: NodeId, session: &Session, wake: &Notify) -> usize {
         let mut ended = 0;
-        let mut talking = BTreeSet::new();
+        // Those under way, and whether each is large.
+        let mut talking = BTreeMap::new();
         let mut talks = FuturesUnordered::new();
         loop {
             for transfer in self.desk.owed(&peer) {
-                if talks.len() < TALKS && talking.insert(transfer.id) {
+                let is_large = transfer.is_live() && transfer.totals.bytes > SMALL;
+                let large = talking.values().filter(|is_large| **is_large).count();
+                let has_room = talks.len() < TALKS && !(is_large && large >= LARGE_TALKS);
+                if has_room && !talking.contains_key(&transfer.id) {
+                    talking.insert(transfer.id, is_large);
                     talks.push(self.talk_about(session, transfer));
                 }
             }

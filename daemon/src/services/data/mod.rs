@@ -14,9 +14,14 @@
 //! files of a transfer before its record.
 
 mod desk;
+mod fill;
 mod landing;
 mod links;
+mod memory;
+mod pace;
+mod pack;
 mod pump;
+mod quota;
 mod receive;
 mod refused;
 mod send;
@@ -28,7 +33,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use pilot_files::{Blame, Direction, Ending, Transfer};
+use pilot_files::{Blame, Direction, Ending, Progress, Transfer};
 use pilot_identity::{NodeId, Scope};
 use pilot_overlay::Overlay;
 use pilot_proto::TransferId;
@@ -43,11 +48,12 @@ use super::links::Links;
 use super::trust::TrustService;
 use super::watch::{Watch, Watchers};
 use crate::clock;
-pub(crate) use desk::ChangeError;
 use desk::Desk;
+pub(crate) use desk::{ChangeError, Trouble};
 use landing::Landings;
+pub(crate) use quota::Quota;
 use send::Preparing;
-pub(crate) use send::{NewTransfer, SendError};
+pub(crate) use send::{Keep, NewTransfer, SendError};
 
 /// Streams of pieces that are taken at once, over all peers: each holds two
 /// batches in memory. Further ones wait.
@@ -56,6 +62,13 @@ const PIECE_STREAMS: usize = 16;
 /// How often it is looked for transfers whose time is over.
 const LOOK: Duration = Duration::from_secs(30);
 
+/// Where files come to, and how many.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) home: &'a Path,
+    pub(crate) quota: Quota,
+}
+
 /// The transfers of this node.
 pub(crate) struct DataService {
     store: Store,
@@ -63,6 +76,7 @@ pub(crate) struct DataService {
     home: PathBuf,
     outgoing: PathBuf,
     inbox: PathBuf,
+    quota: Quota,
     desk: Desk,
     landings: Landings,
     /// Held while a new transfer gets its folder and its record.
@@ -83,7 +97,7 @@ pub(crate) struct DataService {
 impl DataService {
     /// Loads what is not settled.
     pub(crate) fn start(
-        home: &Path,
+        Place { home, quota }: Place<'_>,
         store: Store,
         trust: Arc<TrustService>,
         tasks: &TaskTracker,
@@ -96,6 +110,7 @@ impl DataService {
             home: home.to_owned(),
             outgoing: home.join("outgoing"),
             inbox: home.join("inbox"),
+            quota,
             landings: Landings::default(),
             beginning: tokio::sync::Mutex::new(()),
             preparing: Preparing::default(),
@@ -174,12 +189,19 @@ impl DataService {
         self.desk.find(&self.store, id)
     }
 
-    /// Bytes of it that have arrived, as far as is known here.
-    pub(crate) fn bytes_done(&self, transfer: &Transfer) -> u64 {
+    /// How much of it has arrived, as far as is known here.
+    pub(crate) fn progress(&self, transfer: &Transfer) -> Progress {
         match transfer.ended() {
-            Some((_, Ending::Complete)) => transfer.totals.bytes,
-            Some(_) | None => self.desk.bytes_done(transfer.id),
+            Some((_, Ending::Complete)) => {
+                Progress { bytes: transfer.totals.bytes, files: transfer.totals.files }
+            }
+            Some(_) | None => self.desk.progress(transfer.id),
         }
+    }
+
+    /// Why it does not go on just now, if something keeps it.
+    pub(crate) fn trouble(&self, transfer: &Transfer) -> Option<Trouble> {
+        if transfer.is_live() { self.desk.trouble(transfer.id) } else { None }
     }
 
     /// Where a complete transfer is, if it came here.

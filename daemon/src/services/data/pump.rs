@@ -1,22 +1,29 @@
 //! Reads the pieces that are missing and sends them on a stream of their own.
 //!
 //! A thread reads and hashes ahead of the stream, by a few batches: small
-//! pieces are packed together, so that ten thousand of them cost a few hundred
-//! writes.
+//! pieces are put together, so that ten thousand of them cost a few hundred
+//! writes. When it is ahead as far as it may be, the line is what takes the
+//! time, and it packs what packs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pilot_files::{Layout, LayoutError, Manifest, ManifestError, PieceHash, Transfer};
+use pilot_files::{
+    Count, Layout, LayoutError, Manifest, ManifestError, PieceHash, Progress, Transfer,
+};
 use pilot_overlay::Session;
+use pilot_proto::Service;
 use pilot_proto::data::{DataRequest, MAX_TALK_FRAME, PieceHeader, Ranges};
-use pilot_proto::{Service, TransferId};
-use pilot_transport::FramedError;
+use pilot_transport::{FramedError, SendStream};
 use pilot_tree::{ReadError, Source, SourceBytesError, SourceFile};
 use tokio::sync::mpsc;
+use tokio::time::sleep_until;
 
 use super::DataService;
+use super::memory::Memory;
+use super::pace::Pace;
+use super::pack::Packer;
 
 /// Bytes of content from which on a batch is handed to the stream.
 const BATCH: u64 = 512 * 1024;
@@ -34,7 +41,7 @@ const TELL_EVERY: Duration = Duration::from_millis(200);
 pub(super) struct Cargo {
     pub(super) manifest_bytes: Vec<u8>,
     pub(super) layout: Layout,
-    source: Source,
+    pub(super) source: Source,
 }
 
 /// Why the source of a transfer is of no use any more.
@@ -67,9 +74,11 @@ pub(super) enum PumpError {
 struct Batch {
     chunks: Vec<Bytes>,
     /// What goes after them: headers and small contents.
-    packed: Vec<u8>,
+    together: Vec<u8>,
     /// Bytes of the contents.
     content: u64,
+    /// How far the transfer is with it.
+    progress: Progress,
 }
 
 impl DataService {
@@ -91,22 +100,26 @@ impl DataService {
     pub(super) async fn pump(
         &self,
         session: &Session,
-        id: TransferId,
+        transfer: &Transfer,
         cargo: &Arc<Cargo>,
-        missing: &Ranges,
+        missing: Ranges,
     ) -> Result<(), PumpError> {
+        let (id, totals) = (transfer.id, transfer.totals);
         let (read, mut batches) = mpsc::channel(AHEAD);
-        let (ahead, wanted) = (Arc::clone(cargo), missing.clone());
-        let reading = self.tasks.spawn_blocking(move || read_all(&ahead, &wanted, &read));
+        let ahead = Arc::clone(cargo);
+        let reading = self.tasks.spawn_blocking(move || {
+            let missing = missing.ranges().iter().cloned().flatten();
+            let count = Count::without(&ahead.layout, &totals, missing.clone());
+            read_all(&ahead, missing, count, &read)
+        });
         let mut framed = session.open(Service::Data).await?;
         framed.send(&DataRequest::Pieces(id), MAX_TALK_FRAME).await?;
-        let mut done = self.desk.bytes_done(id);
+        let mut pace = transfer.limit.map(|limit| Pace::of(limit, Instant::now()));
         let mut told = Instant::now();
         while let Some(batch) = batches.recv().await {
-            done += batch.content;
-            let mut chunks = batch.into_chunks();
-            framed.send.write_all_chunks(&mut chunks).await.map_err(FramedError::from)?;
-            self.desk.note_bytes_done(id, done);
+            let progress = batch.progress;
+            write(&mut framed.send, batch.into_chunks(), pace.as_mut()).await?;
+            self.desk.note_progress(id, progress);
             if told.elapsed() >= TELL_EVERY {
                 told = Instant::now();
                 self.watchers.tell(id, 0);
@@ -118,52 +131,100 @@ impl DataService {
     }
 }
 
+/// Writes all of it, no faster than it may.
+async fn write(
+    send: &mut SendStream,
+    mut chunks: Vec<Bytes>,
+    pace: Option<&mut Pace>,
+) -> Result<(), FramedError> {
+    let Some(pace) = pace else { return Ok(send.write_all_chunks(&mut chunks).await?) };
+    for mut chunk in chunks {
+        while !chunk.is_empty() {
+            let part = chunk.split_to(chunk.len().min(pace.at_once()));
+            sleep_until(pace.next(part.len(), Instant::now()).into()).await;
+            send.write_chunk(part).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Until everything is read or nobody wants it any more; blocks.
-fn read_all(cargo: &Cargo, missing: &Ranges, out: &mpsc::Sender<Batch>) -> Result<(), CargoError> {
+fn read_all(
+    cargo: &Cargo,
+    missing: impl Iterator<Item = u64>,
+    mut count: Count,
+    out: &mpsc::Sender<Batch>,
+) -> Result<(), CargoError> {
     let mut open: Option<(u32, SourceFile)> = None;
-    let mut content = Vec::new();
+    let mut packer = Packer::new()?;
+    let memory = Memory::default();
     let mut batch = Batch::default();
-    for number in missing.ranges().iter().cloned().flatten() {
+    for number in missing {
         let Some(piece) = cargo.layout.piece(number) else { break };
         let file = match open.take() {
             Some((entry, file)) if entry == piece.entry => file,
             Some(_) | None => cargo.source.open(piece.entry)?,
         };
+        let mut content = memory.room();
         file.read_piece(&piece, &mut content)?;
         open = Some((piece.entry, file));
         let hash = PieceHash::of(&content, piece.offset, piece.is_only);
-        let len = u32::try_from(content.len()).unwrap_or(u32::MAX);
-        batch.push(&PieceHeader { number, len, hash: *hash.as_bytes() }, &mut content);
-        if batch.is_full() && out.blocking_send(std::mem::take(&mut batch)).is_err() {
-            return Ok(());
+        let must_wait = out.capacity() == 0;
+        let packed = if must_wait { packer.pack(&content) } else { None };
+        let stored = length(packed.unwrap_or(&content));
+        let hash = *hash.as_bytes();
+        batch.head(&PieceHeader { number, len: length(&content), stored, hash });
+        match packed {
+            Some(packed) => {
+                batch.add(packed);
+                memory.take_back(content);
+            }
+            None if content.len() < LARGE => {
+                batch.add(&content);
+                memory.take_back(content);
+            }
+            None => batch.take(memory.lend(content)),
+        }
+        batch.content += u64::from(stored);
+        count.done(&piece);
+        if batch.content >= BATCH {
+            batch.progress = count.progress();
+            if out.blocking_send(std::mem::take(&mut batch)).is_err() {
+                return Ok(());
+            }
         }
     }
+    batch.progress = count.progress();
     // If nobody wants it, the stream is gone, and says so.
     drop(out.blocking_send(batch));
     Ok(())
 }
 
+/// A piece is never longer.
+fn length(content: &[u8]) -> u32 {
+    u32::try_from(content.len()).unwrap_or(u32::MAX)
+}
+
 impl Batch {
-    /// Adds a piece; takes a large content as it is, and copies a small one.
-    fn push(&mut self, header: &PieceHeader, content: &mut Vec<u8>) {
-        self.packed.extend_from_slice(&header.encode());
-        self.content += u64::from(header.len);
-        if content.len() < LARGE {
-            self.packed.extend_from_slice(content);
-        } else {
-            self.close();
-            self.chunks.push(std::mem::take(content).into());
-        }
+    fn head(&mut self, header: &PieceHeader) {
+        self.add(&header.encode());
+    }
+
+    /// Copies a content to the others.
+    fn add(&mut self, content: &[u8]) {
+        self.together.extend_from_slice(content);
+    }
+
+    /// Takes a content as it is.
+    fn take(&mut self, content: Bytes) {
+        self.close();
+        self.chunks.push(content);
     }
 
     fn close(&mut self) {
-        if !self.packed.is_empty() {
-            self.chunks.push(std::mem::take(&mut self.packed).into());
+        if !self.together.is_empty() {
+            self.chunks.push(std::mem::take(&mut self.together).into());
         }
-    }
-
-    const fn is_full(&self) -> bool {
-        self.content >= BATCH
     }
 
     fn into_chunks(mut self) -> Vec<Bytes> {

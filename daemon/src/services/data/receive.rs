@@ -18,6 +18,7 @@ use super::landing::{Landing, News, refusal};
 use super::refused::Refused;
 use super::{ChangeError, DataService};
 use crate::clock;
+use crate::store::transfers;
 
 /// How long a peer may take for the first frame of a stream, for the next page
 /// of a manifest, and for the next piece: 1 MiB in this time is 35 kB/s.
@@ -73,6 +74,7 @@ impl DataService {
                 return say_last(&mut send, &told).await;
             }
         };
+        self.fill(&landing, &mut send, &mut recv).await?;
         if let Some(missing) = landing.missing() {
             send_frame(&mut send, &Told::Missing(missing), MAX_TALK_FRAME).await?;
         }
@@ -96,7 +98,7 @@ impl DataService {
         if let Some(transfer) = known {
             return Ok(self.land_again(&transfer).await);
         }
-        if let Err(refused) = self.has_room(offer) {
+        if let Err(refused) = self.has_room(peer, offer) {
             return Ok(Err(refused));
         }
         send_frame(send, &Told::SendManifest, MAX_TALK_FRAME).await?;
@@ -130,13 +132,16 @@ impl DataService {
         }
     }
 
-    fn has_room(&self, offer: &TransferOffer) -> Result<(), Refused> {
-        let full = || Refused(DataRefusal::DiskFull, "the receiver's disk is full".to_owned());
-        self.store.room_for_new_work().map_err(|_| full())?;
+    /// Whether the disk has room for it, and this peer may have so much of it.
+    fn has_room(&self, peer: NodeId, offer: &TransferOffer) -> Result<(), Refused> {
+        let held = self.store.read(|connection| transfers::held(connection, &peer));
+        let held = held.map_err(|error| Refused::internal(&error))?;
+        self.quota.check(held, offer.bytes)?;
+        self.store.room_for_new_work().map_err(|_| Refused::disk_full())?;
         let free = rustix::fs::statvfs(&self.home)
             .map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
         let needed = offer.bytes.saturating_add(LEAVE_FREE);
-        if needed <= free { Ok(()) } else { Err(full()) }
+        if needed <= free { Ok(()) } else { Err(Refused::disk_full()) }
     }
 
     /// One that is known: as it is in memory, or on disk after a restart.
@@ -169,7 +174,7 @@ impl DataService {
             Err(error @ OpenError::Disk(_)) => return Err(Refused::internal(&error)),
         };
         let landing = self.landings.add(Landing::new(transfer, incoming));
-        self.desk.note_bytes_done(transfer.id, landing.bytes_done());
+        self.note_landed(&landing);
         Ok(Some(landing))
     }
 
@@ -247,9 +252,9 @@ impl DataService {
                 () = next => {}
                 said = &mut hearing => {
                     if let Some(Said::Failed(reason)) = said? {
-                        self.fail(landing, Blame::Sender, reason.as_str()).await;
+                        self.fail(landing, Blame::Source, reason.as_str()).await;
                     }
-                    // It says nothing else once its manifest is here.
+                    // It says nothing else any more.
                     return Ok(());
                 }
             }
@@ -309,7 +314,9 @@ async fn read_manifest(
             Said::Page(page) if !page.is_empty() && manifest.len() + page.len() <= len => {
                 manifest.extend_from_slice(&page);
             }
-            Said::Page(_) | Said::Failed(_) => return invalid("the manifest did not come"),
+            Said::Page(_) | Said::Hashes(_) | Said::Failed(_) => {
+                return invalid("the manifest did not come");
+            }
         }
     }
     if *blake3::hash(&manifest).as_bytes() == offer.manifest_hash {

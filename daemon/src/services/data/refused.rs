@@ -4,11 +4,16 @@ use pilot_proto::data::DataRefusal;
 use pilot_tree::{CreateError, DiskError, WriteError};
 
 use super::ChangeError;
+use super::landing::PieceError;
 
 /// Why something of a peer is not taken.
 pub(super) struct Refused(pub(super) DataRefusal, pub(super) String);
 
 impl Refused {
+    pub(super) fn disk_full() -> Self {
+        Self(DataRefusal::DiskFull, "the receiver's disk is full".to_owned())
+    }
+
     pub(super) fn internal(error: &dyn std::fmt::Display) -> Self {
         tracing::warn!(%error, "a transfer cannot be received");
         Self(DataRefusal::Internal, "the receiver failed; see its log".to_owned())
@@ -29,14 +34,17 @@ impl From<ChangeError> for Refused {
 
 impl From<&DiskError> for Refused {
     fn from(error: &DiskError) -> Self {
-        let code = match error {
-            DiskError::Full { .. } => DataRefusal::DiskFull,
-            DiskError::NamesCollide { .. } => DataRefusal::Invalid,
-            DiskError::Denied { .. } | DiskError::InTheWay { .. } | DiskError::Io { .. } => {
-                return Self::internal(error);
+        // Where the inbox is is not the peer's business.
+        match error {
+            DiskError::Full { .. } => Self::disk_full(),
+            DiskError::NamesCollide { .. } => Self(DataRefusal::Invalid, error.to_string()),
+            DiskError::Denied { .. } => {
+                tracing::warn!(%error, "a transfer cannot be received");
+                let reason = "the receiver may not write to its inbox; see its log".to_owned();
+                Self(DataRefusal::Internal, reason)
             }
-        };
-        Self(code, error.to_string())
+            DiskError::InTheWay { .. } | DiskError::Io { .. } => Self::internal(error),
+        }
     }
 }
 
@@ -47,6 +55,16 @@ impl From<&WriteError> for Refused {
             | WriteError::WrongLength { .. }
             | WriteError::HashMismatch { .. } => Self(DataRefusal::Invalid, error.to_string()),
             WriteError::Disk(error) => error.into(),
+        }
+    }
+}
+
+impl From<&PieceError> for Refused {
+    fn from(error: &PieceError) -> Self {
+        match error {
+            PieceError::Write(error) => error.into(),
+            PieceError::Packed(_) => Self(DataRefusal::Invalid, error.to_string()),
+            PieceError::Memory(_) => Self::internal(error),
         }
     }
 }

@@ -13,7 +13,7 @@ use pilot_identity::{NodeId, Scope, Timestamp};
 use pilot_proto::manifest::ManifestBytesError;
 use pilot_proto::{TaskId, TransferId};
 use pilot_store::ReadError;
-use pilot_tree::{ScanError, ScanOptions, Source, SourceBytesError};
+use pilot_tree::{KeepError, ScanError, ScanOptions, Source, SourceBytesError};
 use pilot_trust::{Standing, TrustState};
 use rusqlite::Connection;
 
@@ -32,8 +32,22 @@ pub(crate) struct NewTransfer {
     pub(crate) label: Option<String>,
     /// The task that it belongs to.
     pub(crate) task: Option<TaskId>,
+    /// Bytes a second at most.
+    pub(crate) limit: Option<u64>,
+    pub(crate) keep: Keep,
     pub(crate) options: ScanOptions,
     pub(crate) expires: Option<Duration>,
+}
+
+/// Where the content is read from while it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Where it lies.
+    InPlace,
+    /// A copy in the home folder.
+    Copy,
+    /// The home folder, to which it is moved.
+    Take,
 }
 
 /// Why nothing is sent.
@@ -45,6 +59,8 @@ pub(crate) enum SendError {
     NotAllowed,
     #[error(transparent)]
     Scan(#[from] ScanError),
+    #[error(transparent)]
+    Keep(#[from] KeepError),
     #[error(transparent)]
     Manifest(#[from] ManifestBytesError),
     #[error(transparent)]
@@ -105,10 +121,10 @@ impl DataService {
         }
         self.check_standing(new.to)?;
         let folder = self.outgoing.join(id.to_string());
-        let (paths, options) = (new.paths, new.options);
+        let (paths, options, keep) = (new.paths, new.options, new.keep);
         let scanning = self.tasks.spawn_blocking({
             let folder = folder.clone();
-            move || prepare(&folder, &paths, &options)
+            move || prepare(&folder, &paths, &options, keep)
         });
         let prepared = scanning.await.map_err(|_| ChangeError::Stopping)?;
         let (manifest, digest) = match prepared {
@@ -121,6 +137,7 @@ impl DataService {
         let mut transfer = Transfer::begin(id, new.to, Direction::Sent, &manifest, digest, now);
         transfer.label = new.label.unwrap_or_default();
         transfer.task = new.task;
+        transfer.limit = new.limit;
         transfer.expires = new.expires.map(|after| now.saturating_add(after));
         if let Err(error) = self.enter(transfer.clone()).await {
             self.remove_folder(folder).await;
@@ -157,6 +174,11 @@ impl DataService {
         }
         if let Some(folder) = self.folder(transfer) {
             self.remove_folder(folder).await;
+            let (inbox, name) = (self.inbox.clone(), transfer.id.to_string());
+            let forgetting = move || pilot_tree::forget_held(&inbox, &name);
+            if let Ok(Err(error)) = self.tasks.spawn_blocking(forgetting).await {
+                tracing::warn!(%error, "what was held of a transfer is still listed");
+            }
         }
         self.forget(transfer.id).await?;
         Ok(true)
@@ -166,9 +188,12 @@ impl DataService {
     pub(crate) async fn list(
         &self,
         direction: Option<Direction>,
+        peer: Option<NodeId>,
         limit: u32,
     ) -> Result<Vec<Transfer>, ReadError> {
-        let list = move |connection: &Connection| transfers::list(connection, direction, limit);
+        let list = move |connection: &Connection| {
+            transfers::list(connection, direction, peer.as_ref(), limit)
+        };
         self.store.read_blocking(list).await
     }
 }
@@ -184,8 +209,14 @@ fn prepare(
     folder: &Path,
     paths: &[PathBuf],
     options: &ScanOptions,
+    keep: Keep,
 ) -> Result<(Arc<Manifest>, ManifestDigest), SendError> {
-    let (source, scanned) = Source::scan(paths, options)?;
+    let kept = folder.join("content");
+    let (source, scanned) = match keep {
+        Keep::InPlace => Source::scan(paths, options)?,
+        Keep::Copy => pilot_tree::keep(paths, options, &kept)?,
+        Keep::Take => pilot_tree::take(paths, &kept)?,
+    };
     for (path, special) in &scanned.skipped {
         tracing::info!(?path, ?special, "left out of a transfer");
     }

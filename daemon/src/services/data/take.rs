@@ -4,14 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pilot_files::{Blame, Ending, PieceHash};
-use pilot_proto::data::{DataRefusal, PieceHeader};
+use pilot_proto::data::PieceHeader;
 use pilot_proto::text::Text;
 use pilot_transport::{FramedError, RecvStream};
-use pilot_tree::{FinishError, WriteError};
+use pilot_tree::FinishError;
 use tokio::time::timeout;
 
 use super::DataService;
-use super::landing::{Arrival, Landing};
+use super::desk::Trouble;
+use super::landing::{Arrival, Landing, PieceError};
 use super::receive::PATIENCE;
 use super::refused::Refused;
 
@@ -56,31 +57,46 @@ impl DataService {
     async fn written(
         self: &Arc<Self>,
         landing: &Arc<Landing>,
-        writing: tokio::task::JoinHandle<Result<bool, WriteError>>,
+        writing: tokio::task::JoinHandle<Result<bool, PieceError>>,
     ) -> bool {
         match writing.await {
             Ok(Ok(is_complete)) => {
-                self.desk.note_bytes_done(landing.id, landing.bytes_done());
-                self.watchers.tell(landing.id, 0);
+                self.note_landed(landing);
                 if is_complete {
                     self.finish_if_complete(landing).await;
                 }
                 true
             }
             Ok(Err(error)) => {
-                let Refused(code, reason) = Refused::from(&error);
-                if code.is_for_now() {
-                    self.landings.remove(landing.id);
-                    landing.refuse(code, reason);
-                } else {
-                    self.fail(landing, Blame::Sender, &reason).await;
-                }
+                self.not_taken(landing, Refused::from(&error)).await;
                 false
             }
             Err(error) => {
                 tracing::error!(%error, "writing pieces broke off");
                 false
             }
+        }
+    }
+
+    /// Something of it was not taken: now, or for good.
+    pub(super) async fn not_taken(self: &Arc<Self>, landing: &Arc<Landing>, refused: Refused) {
+        let Refused(code, reason) = refused;
+        if code.is_for_now() {
+            tracing::warn!(transfer = %landing.id, reason, "a transfer cannot go on now");
+            self.desk.note_trouble(landing.id, Trouble { code, reason: reason.clone() });
+            self.watchers.tell(landing.id, 0);
+            self.landings.remove(landing.id);
+            landing.refuse(code, reason);
+        } else {
+            self.fail(landing, Blame::Sender, &reason).await;
+        }
+    }
+
+    /// Lets everybody know how much is there.
+    pub(super) fn note_landed(&self, landing: &Landing) {
+        if let Some(progress) = landing.progress() {
+            self.desk.note_progress(landing.id, progress);
+            self.watchers.tell(landing.id, 0);
         }
     }
 
@@ -94,20 +110,18 @@ impl DataService {
             Err(error) => return tracing::error!(%error, "finishing a transfer broke off"),
         };
         let ended = match finished {
-            Ok(_) => self.end(landing.id, Ending::Complete).await.map_err(|e| e.to_string()),
-            Err(error) => Err(error.to_string()),
+            Ok(_) => self.end(landing.id, Ending::Complete).await.map_err(Refused::from),
+            Err(FinishError::Disk(error)) => Err(Refused::from(&error)),
+            Err(error) => Err(Refused::internal(&error)),
         };
-        self.landings.remove(landing.id);
         match ended {
             Ok(_) => {
+                self.landings.remove(landing.id);
                 tracing::info!(transfer = %landing.id, peer = %landing.peer.short(),
                     "a transfer is in the inbox");
                 landing.complete();
             }
-            Err(error) => {
-                tracing::warn!(transfer = %landing.id, error, "a transfer was not finished");
-                landing.refuse(DataRefusal::Internal, error);
-            }
+            Err(refused) => self.not_taken(landing, refused).await,
         }
     }
 
@@ -145,20 +159,29 @@ async fn next_piece(
     recv: &mut RecvStream,
 ) -> Result<Option<(Arrival, usize)>, FramedError> {
     let mut header = [0; PieceHeader::BYTES];
-    let read = timeout(PATIENCE, recv.read_exact(&mut header)).await;
-    match read.map_err(|_| FramedError::Stalled)?.map_err(FramedError::from) {
+    match read_all(recv, &mut header).await {
         Ok(()) => {}
         Err(FramedError::Ended) => return Ok(None),
         Err(error) => return Err(error),
     }
     let header = PieceHeader::decode(&header).map_err(|_| FramedError::Closed)?;
-    let len = usize::try_from(header.len).map_err(|_| FramedError::Closed)?;
+    let length = |bytes: u32| usize::try_from(bytes).map_err(|_| FramedError::Closed);
+    let (len, stored) = (length(header.len)?, length(header.stored)?);
     if landing.piece(header.number).map(|piece| piece.len) != Some(len) {
         return Err(FramedError::Closed);
     }
-    let mut content = landing.room(len);
-    let read = timeout(PATIENCE, recv.read_exact(content.get_mut())).await;
-    read.map_err(|_| FramedError::Stalled)??;
+    let mut content = landing.room(len, stored);
+    read_all(recv, content.get_mut()).await?;
     let hash = PieceHash::from_bytes(header.hash);
     Ok(Some((Arrival { number: header.number, hash, content }, len)))
+}
+
+/// Fills all of `bytes`, however slowly it comes, but not with long pauses.
+async fn read_all(recv: &mut RecvStream, mut bytes: &mut [u8]) -> Result<(), FramedError> {
+    while !bytes.is_empty() {
+        let read = timeout(PATIENCE, recv.read(bytes)).await.map_err(|_| FramedError::Stalled)?;
+        let len = read?.ok_or(FramedError::Ended)?;
+        bytes = bytes.get_mut(len..).unwrap_or_default();
+    }
+    Ok(())
 }

@@ -1,22 +1,29 @@
 //! The sender's side of one transfer over one session.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use pilot_files::{Blame, Ending, Transfer};
+use pilot_files::{Blame, Count, Ending, Transfer};
 use pilot_overlay::Session;
 use pilot_proto::data::{
-    DataRefusal, DataRequest, MAX_PAGE, MAX_TALK_FRAME, Ranges, Said, Told, TransferOffer,
+    DataRefusal, DataRequest, MAX_HASHES, MAX_PAGE, MAX_TALK_FRAME, Ranges, Said, Told,
+    TransferOffer,
 };
 use pilot_proto::text::Text;
 use pilot_proto::{Service, TransferId};
-use pilot_transport::{Framed, FramedError, RecvStream, SendStream, next_frame, send_frame};
-use tokio::sync::oneshot;
+use pilot_transport::{Framed, FramedError};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::desk::Trouble;
 use super::pump::{Cargo, CargoError, PumpError};
 use super::{ChangeError, DataService};
 use crate::clock;
+
+/// How long a receiver may take to hear that there will be no more.
+const HEAR: Duration = Duration::from_secs(5);
 
 /// Why a talk came to no end.
 #[derive(Debug, thiserror::Error)]
@@ -96,30 +103,57 @@ impl DataService {
             Ok(cargo) => Arc::new(cargo),
             Err(error) => return self.give_up(transfer, &error).await,
         };
-        let Framed { mut send, mut recv } = session.open(Service::Data).await?;
-        let offer = DataRequest::Offer(offer_of(transfer));
-        send_frame(&mut send, &offer, MAX_TALK_FRAME).await?;
+        let mut talk = session.open(Service::Data).await?;
+        talk.send(&DataRequest::Offer(offer_of(transfer)), MAX_TALK_FRAME).await?;
+        match self.converse(session, transfer, &cargo, &mut talk).await {
+            Ok(verdict) => self.heed(transfer, verdict).await,
+            Err(PumpError::Stream(error)) => Err(error.into()),
+            Err(PumpError::Cargo(error)) => {
+                say_failed(talk, &error).await;
+                self.give_up(transfer, &error).await
+            }
+        }
+    }
+
+    /// Sends what the receiver asks for, until it has said what becomes of it.
+    async fn converse(
+        self: &Arc<Self>,
+        session: &Session,
+        transfer: &Transfer,
+        cargo: &Arc<Cargo>,
+        talk: &mut Framed,
+    ) -> Result<Verdict, PumpError> {
         let (wanted, want) = oneshot::channel();
-        let mut listening = Box::pin(self.listen(transfer, &cargo, &mut send, &mut recv, wanted));
+        let mut listening = Box::pin(self.listen(transfer, cargo, talk, wanted));
         let pumping = async {
             match want.await {
-                Ok(missing) => self.pump(session, transfer.id, &cargo, &missing).await,
+                Ok(missing) => self.pump(session, transfer, cargo, missing).await,
                 // It is complete, or refused: there is nothing to send.
                 Err(_) => std::future::pending().await,
             }
         };
-        let verdict = tokio::select! {
-            verdict = &mut listening => verdict?,
-            pumped = pumping => match pumped {
-                Ok(()) => listening.await?,
-                Err(PumpError::Stream(error)) => return Err(error.into()),
-                Err(PumpError::Cargo(error)) => return self.give_up(transfer, &error).await,
-            },
-        };
+        tokio::select! {
+            verdict = &mut listening => verdict,
+            pumped = pumping => {
+                pumped?;
+                listening.await
+            }
+        }
+    }
+
+    /// Does what the receiver's last word asks for.
+    async fn heed(
+        self: &Arc<Self>,
+        transfer: &Transfer,
+        verdict: Verdict,
+    ) -> Result<(), TalkError> {
         match verdict {
             Verdict::Complete => self.settle(transfer, Ending::Complete).await,
             Verdict::Refused(code, reason) if code.is_for_now() => {
-                Err(TalkError::Later(reason.into_string()))
+                let reason = reason.into_string();
+                self.desk.note_trouble(transfer.id, Trouble { code, reason: reason.clone() });
+                self.watchers.tell(transfer.id, transfer.revision);
+                Err(TalkError::Later(reason))
             }
             Verdict::Refused(DataRefusal::Cancelled, _) => {
                 self.settle(transfer, Ending::Cancelled).await
@@ -162,23 +196,31 @@ impl DataService {
     async fn listen(
         self: &Arc<Self>,
         transfer: &Transfer,
-        cargo: &Cargo,
-        send: &mut SendStream,
-        recv: &mut RecvStream,
+        cargo: &Arc<Cargo>,
+        talk: &mut Framed,
         wanted: oneshot::Sender<Ranges>,
-    ) -> Result<Verdict, FramedError> {
+    ) -> Result<Verdict, PumpError> {
         let mut wanted = Some(wanted);
+        let mut has_told_hashes = false;
         loop {
-            let told: Told = next_frame(recv, MAX_TALK_FRAME).await?.ok_or(FramedError::Ended)?;
-            match told {
+            match talk.expect(MAX_TALK_FRAME).await? {
                 Told::SendManifest => {
                     for page in cargo.manifest_bytes.chunks(MAX_PAGE) {
                         let page = Said::Page(Bytes::copy_from_slice(page));
-                        send_frame(send, &page, MAX_TALK_FRAME).await?;
+                        talk.send(&page, MAX_TALK_FRAME).await?;
                     }
                 }
+                // Once: hashing is work.
+                Told::HashesOf(_) if has_told_hashes => return Err(FramedError::Closed.into()),
+                Told::HashesOf(files) => {
+                    has_told_hashes = true;
+                    self.tell_hashes(cargo, files, talk).await?;
+                }
                 Told::Missing(missing) => {
-                    self.note_missing(transfer, cargo, &missing);
+                    let numbers = missing.ranges().iter().cloned().flatten();
+                    let count = Count::without(&cargo.layout, &transfer.totals, numbers);
+                    self.desk.note_progress(transfer.id, count.progress());
+                    self.watchers.tell(transfer.id, transfer.revision);
                     if let Some(wanted) = wanted.take() {
                         // The pump is gone only if the talk is.
                         drop(wanted.send(missing));
@@ -191,16 +233,55 @@ impl DataService {
         }
     }
 
-    /// What is not missing has been sent before.
-    fn note_missing(&self, transfer: &Transfer, cargo: &Cargo, missing: &Ranges) {
-        let numbers = missing.ranges().iter().cloned().flatten();
-        let left: u64 = numbers
-            .filter_map(|number| cargo.layout.piece(number))
-            .map(|piece| u64::try_from(piece.len).unwrap_or_default())
-            .sum();
-        self.desk.note_bytes_done(transfer.id, transfer.totals.bytes.saturating_sub(left));
-        self.watchers.tell(transfer.id, transfer.revision);
+    /// Tells the hashes of the files that were asked for: hashed while those
+    /// before are on their way.
+    async fn tell_hashes(
+        &self,
+        cargo: &Arc<Cargo>,
+        files: Ranges,
+        talk: &mut Framed,
+    ) -> Result<(), PumpError> {
+        let (found, mut pages) = mpsc::channel(1);
+        let cargo = Arc::clone(cargo);
+        let hashing = self.tasks.spawn_blocking(move || hash_all(&cargo, &files, &found));
+        while let Some(page) = pages.recv().await {
+            talk.send(&Said::Hashes(page), MAX_TALK_FRAME).await?;
+        }
+        Ok(hashing.await.unwrap_or(Err(CargoError::Stopped))?)
     }
+}
+
+/// Hashes of the files with these numbers, by the page; blocks.
+fn hash_all(
+    cargo: &Cargo,
+    files: &Ranges,
+    out: &mpsc::Sender<Vec<[u8; 32]>>,
+) -> Result<(), CargoError> {
+    let mut page = Vec::new();
+    for number in files.ranges().iter().cloned().flatten() {
+        let entry = u32::try_from(number).unwrap_or(u32::MAX);
+        page.push(*cargo.source.hash(entry)?.as_bytes());
+        if page.len() == MAX_HASHES && out.blocking_send(std::mem::take(&mut page)).is_err() {
+            return Ok(());
+        }
+    }
+    // If nobody wants it, the talk is over, and says so.
+    drop(out.blocking_send(page));
+    Ok(())
+}
+
+/// Tells the receiver why there will be no more, so that its user knows it, too.
+async fn say_failed(mut talk: Framed, error: &CargoError) {
+    let failed = Said::Failed(Text::clipped(&error.to_string()));
+    let said = async {
+        talk.send(&failed, MAX_TALK_FRAME).await?;
+        talk.finish()?;
+        // Until it has heard it.
+        while talk.next::<Told>(MAX_TALK_FRAME).await?.is_some() {}
+        Ok::<_, FramedError>(())
+    };
+    // If it hears nothing it is told that it was cancelled, which is owed.
+    drop(timeout(HEAR, said).await);
 }
 
 fn offer_of(transfer: &Transfer) -> TransferOffer {

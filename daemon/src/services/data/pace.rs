@@ -1,0 +1,63 @@
+//! When the next bytes of a transfer may go that has a limit.
+
+use std::time::{Duration, Instant};
+
+/// Parts of a second that are sent at once.
+const PARTS: u64 = 8;
+
+/// A limit, and how much of it is used up.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// Bytes a second.
+    limit: u64,
+    next: Instant,
+}
+
+impl Pace {
+    pub(super) fn of(limit: u64, now: Instant) -> Self {
+        Self { limit: limit.max(1), next: now }
+    }
+
+    /// Bytes that may go at once, at most.
+    pub(super) fn at_once(&self) -> usize {
+        usize::try_from(self.limit.div_ceil(PARTS)).unwrap_or(usize::MAX)
+    }
+
+    /// When so many bytes may go; they count from then on. What was not used
+    /// before is lost.
+    pub(super) fn next(&mut self, bytes: usize, now: Instant) -> Instant {
+        let at = self.next.max(now);
+        let micros = (bytes as u64).saturating_mul(1_000_000) / self.limit;
+        self.next = at + Duration::from_micros(micros);
+        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_second_has_as_many_bytes_as_the_limit_says() {
+        let start = Instant::now();
+        let mut pace = Pace::of(8000, start);
+        assert_eq!(pace.at_once(), 1000);
+
+        let times: Vec<Duration> = (0..9).map(|_| pace.next(1000, start) - start).collect();
+
+        assert_eq!(times[..2], [Duration::ZERO, Duration::from_millis(125)]);
+        assert_eq!(times[8], Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_pause_saves_nothing_up() {
+        let start = Instant::now();
+        let mut pace = Pace::of(1000, start);
+        pace.next(1000, start);
+
+        let later = start + Duration::from_secs(60);
+
+        assert_eq!(pace.next(500, later), later);
+        assert_eq!(pace.next(500, later), later + Duration::from_millis(500));
+    }
+}
