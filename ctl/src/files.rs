@@ -1,56 +1,50 @@
-//! Small files that travel inside a task or a result.
+//! Writes the files of a task or a result where their user wants them.
 
-use std::fs::{self, File};
+use core::error::Error as _;
+use std::fs;
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use pilot_local_api::proto::FileName;
-use pilot_local_api::tasks::ContentFile;
-use pilot_local_api::{ApiError, Base64, ErrorCode};
+use pilot_local_api::tasks::{AttachedFiles, ContentFile};
+use pilot_local_api::{ApiError, ErrorCode};
+use pilot_tree::{Conflict, CopyError, copy_out};
 use tempfile::Builder;
 
 use crate::failure::Failure;
-use crate::payload::{code_of, limited, unreadable};
+use crate::payload::code_of;
 
 /// What a written file may be used for, less the umask.
 const MODE: u32 = 0o666;
 
-/// One file with its content; `flag` names it in errors.
-pub(crate) fn read(path: &Path, flag: &str) -> Result<ContentFile, Failure> {
-    let shown = path.display().to_string();
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let name: FileName =
-        name.parse().map_err(|error| Failure::usage(format!("{shown} for {flag}: {error}")))?;
-    let file = File::open(path).map_err(|error| unreadable(&error, flag, &shown))?;
-    let is_dir = file.metadata().map(|meta| meta.is_dir());
-    if is_dir.map_err(|error| unreadable(&error, flag, &shown))? {
-        let error = ApiError::new(
-            ErrorCode::InvalidArgument,
-            format!("{shown} for {flag} is a folder; nothing was sent"),
-        );
-        let packed = format!("tar -C {shown} -cf {name}.tar . && … {flag} {name}.tar");
-        return Err(error.with_hint(packed).into());
-    }
-    Ok(ContentFile { name, content_base64: Base64(limited(file, flag, &shown)?) })
+/// Writes files into a folder, which is made if need be: those of a message,
+/// and those that came on a transfer, out of the inbox.
+///
+/// A file of a message that is there already with this content is left as it
+/// is; whatever else has a name of theirs is a conflict, and then nothing is written.
+pub(crate) async fn write(
+    folder: &Path,
+    files: Vec<ContentFile>,
+    attached: Option<&AttachedFiles>,
+) -> Result<(), Failure> {
+    let inbox = match attached {
+        Some(AttachedFiles { folder: Some(inbox), .. }) => Some(inbox.as_path().to_owned()),
+        Some(AttachedFiles { folder: None, transfer, .. }) => {
+            let message = format!("the files of transfer {transfer} are not in this node's inbox");
+            return Err(ApiError::new(ErrorCode::NotFound, message)
+                .with_hint("pilotctl data list")
+                .into());
+        }
+        None => None,
+    };
+    let folder = folder.to_owned();
+    // On a thread of its own, so that a signal is heard meanwhile.
+    let writing = tokio::task::spawn_blocking(move || write_all(&folder, &files, inbox));
+    writing.await.map_err(|error| {
+        ApiError::new(ErrorCode::Internal, format!("the writing broke off: {error}"))
+    })?
 }
 
-/// All files of a folder, by name; folders inside it are refused.
-pub(crate) fn read_dir(path: &Path, flag: &str) -> Result<Vec<ContentFile>, Failure> {
-    let shown = path.display().to_string();
-    let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let entries = entries.map_err(|error| unreadable(&error, flag, &shown))?;
-    let mut files = Vec::new();
-    for entry in entries {
-        files.push(read(&entry.path(), flag)?);
-    }
-    files.sort_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
-    Ok(files)
-}
-
-/// Writes files into a folder, which is made if need be. A file of the same
-/// name and content is left as it is; one of other content is a conflict, and
-/// then nothing is written.
-pub(crate) fn write(folder: &Path, files: &[ContentFile]) -> Result<(), Failure> {
+fn write_all(folder: &Path, files: &[ContentFile], inbox: Option<PathBuf>) -> Result<(), Failure> {
     fs::create_dir_all(folder).map_err(|error| unwritable(&error, folder))?;
     let mut missing = Vec::new();
     for file in files {
@@ -62,10 +56,25 @@ pub(crate) fn write(folder: &Path, files: &[ContentFile]) -> Result<(), Failure>
             Err(error) => return Err(unwritable(&error, &path)),
         }
     }
+    if let Some(inbox) = inbox {
+        copy_out(&inbox, folder, Conflict::Fail).map_err(|error| not_copied(&error))?;
+    }
     for (path, file) in missing {
         write_one(folder, &path, &file.content_base64.0)?;
     }
     Ok(())
+}
+
+fn not_copied(error: &CopyError) -> Failure {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    let cause = cause.filter(|cause| cause.kind() != io::ErrorKind::AlreadyExists);
+    let message = match cause {
+        Some(cause) => format!("{error}: {cause}; the inbox still has it"),
+        None => format!("{error}; the inbox still has it"),
+    };
+    ApiError::new(cause.map_or(ErrorCode::Conflict, code_of), message)
+        .with_hint("choose another folder with --out DIR")
+        .into()
 }
 
 /// Whole or not at all, and never over another file.
@@ -97,6 +106,9 @@ fn unwritable(error: &io::Error, path: &Path) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use pilot_local_api::Base64;
+    use pilot_local_api::proto::TransferId;
+
     use super::*;
 
     fn file(name: &str, content: &'static [u8]) -> ContentFile {
@@ -108,36 +120,58 @@ mod tests {
         error.code
     }
 
-    #[test]
-    fn files_are_written_and_read_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let out = dir.path().join("new/out");
-        let files = vec![file("a", b"1"), file("b.txt", b"")];
-
-        write(&out, &files).unwrap();
-        write(&out, &files).unwrap();
-
-        assert_eq!(read_dir(&out, "--dir").unwrap(), files);
+    fn read(path: &Path) -> String {
+        fs::read_to_string(path).unwrap()
     }
 
-    #[test]
-    fn no_file_is_overwritten_and_none_is_written_beside_a_conflict() {
+    fn attached(folder: Option<&Path>) -> AttachedFiles {
+        let transfer = TransferId::from_bytes([1; 16]);
+        AttachedFiles { transfer, files: 1, bytes: 1, folder: folder.map(Into::into) }
+    }
+
+    #[tokio::test]
+    async fn files_of_both_kinds_are_written_into_one_folder() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("b"), "mine").unwrap();
+        let (inbox, out) = (dir.path().join("inbox"), dir.path().join("new/out"));
+        fs::create_dir_all(inbox.join("d")).unwrap();
+        fs::write(inbox.join("d/c"), "3").unwrap();
 
-        let failed = write(dir.path(), &[file("a", b"1"), file("b", b"theirs")]);
+        write(&out, vec![file("a", b"1"), file("b.txt", b"")], None).await.unwrap();
+        write(&out, vec![file("a", b"1")], Some(&attached(Some(&inbox)))).await.unwrap();
 
+        let written = ["a", "b.txt", "d/c"].map(|name| read(&out.join(name)));
+        assert_eq!(written, ["1", "", "3"]);
+        assert_eq!(read(&inbox.join("d/c")), "3");
+    }
+
+    #[tokio::test]
+    async fn no_file_is_overwritten_and_none_is_written_beside_a_conflict() {
+        let dir = tempfile::tempdir().unwrap();
+        let (inbox, out) = (dir.path().join("inbox"), dir.path().join("out"));
+        fs::create_dir_all(&inbox).unwrap();
+        fs::create_dir_all(&out).unwrap();
+        fs::write(out.join("b"), "mine").unwrap();
+        fs::write(inbox.join("c"), "theirs").unwrap();
+
+        let failed = write(&out, vec![file("a", b"1"), file("b", b"theirs")], None).await;
         assert_eq!(code(failed), ErrorCode::Conflict);
-        assert_eq!(fs::read_to_string(dir.path().join("b")).unwrap(), "mine");
-        assert!(!dir.path().join("a").exists());
+        let both = vec![file("a", b"1"), file("b", b"theirs")];
+        let failed = write(&out, both, Some(&attached(Some(&inbox)))).await;
+        assert_eq!(code(failed), ErrorCode::Conflict);
+        fs::rename(out.join("b"), out.join("c")).unwrap();
+        let failed = write(&out, vec![file("a", b"1")], Some(&attached(Some(&inbox)))).await;
+        assert_eq!(code(failed), ErrorCode::Conflict);
+
+        assert_eq!(read(&out.join("c")), "mine");
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
     }
 
-    #[test]
-    fn a_folder_inside_a_folder_and_a_missing_file_are_refused() {
+    #[tokio::test]
+    async fn files_that_are_not_here_are_not_found() {
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("inner")).unwrap();
 
-        assert_eq!(code(read_dir(dir.path(), "--dir").map(drop)), ErrorCode::InvalidArgument);
-        assert_eq!(code(read(&dir.path().join("x"), "--file").map(drop)), ErrorCode::NotFound);
+        let failed = write(dir.path(), Vec::new(), Some(&attached(None))).await;
+
+        assert_eq!(code(failed), ErrorCode::NotFound);
     }
 }

@@ -124,17 +124,18 @@ impl Daemon {
         let network = kept.known.address.map(Address::network);
         let trust =
             TrustService::start(Arc::clone(&key), network, store.clone(), &background, &stop)?;
-        let tasks = TasksService::start(
-            Arc::clone(&key),
-            store.clone(),
-            Arc::clone(&trust),
-            &background,
-            &stop,
-        )?;
         let quota = Quota { whole: settings.inbox_quota, per_peer: settings.inbox_quota_per_peer };
         let place = Place { home: home.path(), quota };
         let data =
             DataService::start(place, store.clone(), Arc::clone(&trust), &background, &stop)?;
+        let tasks = TasksService::start(
+            Arc::clone(&key),
+            store.clone(),
+            Arc::clone(&trust),
+            Arc::clone(&data),
+            &background,
+            &stop,
+        )?;
         let registration = Registration::default();
         registration.set(kept.known);
         let (announce, announced) = watch::channel(None);

@@ -1,7 +1,8 @@
 //! Records on disk begin with the version of their layout.
 //!
-//! A record is one version byte and then postcard. A new field means a new
-//! version, whose decoder still reads the older ones. No wire is involved, but
+//! A record is one version byte and then postcard. Once a version has been
+//! released, a new field means a new one, whose decoder still reads the older
+//! ones. No wire is involved, but
 //! what the records hold are the types of this crate.
 
 use serde::Serialize;

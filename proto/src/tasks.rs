@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::list;
 use crate::text::Text;
-use crate::{FileName, TaskId};
+use crate::{FileName, TaskId, TransferId};
 
 /// Bytes of a task's description.
 pub const MAX_DESCRIPTION: usize = 1024 * 1024;
@@ -91,9 +91,11 @@ pub struct TaskBody {
     /// Names and values in the order they were given; at most [`MAX_PARAMS`].
     #[serde(deserialize_with = "list::at_most::<MAX_PARAMS, _, _>")]
     pub params: Vec<(String, String)>,
-    /// Files that come with it.
+    /// Small files that come with it.
     #[serde(deserialize_with = "list::at_most::<MAX_FILES, _, _>")]
     pub files: Vec<InlineFile>,
+    /// Files and folders of any size that come with it.
+    pub attached: Option<Attached>,
 }
 
 /// A small file inside a task or a result.
@@ -103,6 +105,24 @@ pub struct InlineFile {
     pub name: FileName,
     /// Its content.
     pub content: Bytes,
+}
+
+/// Files that came ahead of a task or a result, on a transfer of the data
+/// service ([`crate::data`]). The message that names them is sent only once all
+/// of them are in its receiver's inbox, so whoever has it has them, too.
+///
+/// The digest in the receipt is of the body that this stands in: the files are
+/// signed for with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// The transfer, from the node that sends this message to the one that gets it.
+    pub transfer: TransferId,
+    /// The BLAKE3 hash of the transfer's manifest.
+    pub manifest_hash: [u8; 32],
+    /// How many files it has.
+    pub files: u64,
+    /// How many bytes they have together.
+    pub bytes: u64,
 }
 
 /// See [`TaskRequest::Cancel`].
@@ -172,13 +192,16 @@ pub struct ResultBody {
     pub is_json: bool,
     /// Why it failed, was declined, cancelled or expired.
     pub reason: Text<MAX_NOTE>,
-    /// Files that come with it.
+    /// Small files that come with it.
     #[serde(deserialize_with = "list::at_most::<MAX_FILES, _, _>")]
     pub files: Vec<InlineFile>,
+    /// Files and folders of any size that come with it.
+    pub attached: Option<Attached>,
 }
 
 /// Why a request is not done. None of them is retried by itself, save
-/// [`TaskRefusal::QueueFull`] and [`TaskRefusal::DiskFull`].
+/// [`TaskRefusal::QueueFull`], [`TaskRefusal::DiskFull`] and
+/// [`TaskRefusal::Internal`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TaskRefusal {
     /// The sender may not submit tasks here.
@@ -189,11 +212,11 @@ pub enum TaskRefusal {
     QueueFull,
     /// The receiver's disk is full; try later.
     DiskFull,
-    /// The content breaks a rule.
+    /// The content breaks a rule, or names files that are not there.
     Invalid,
     /// The result is of an attempt that is no longer wanted.
     Superseded,
-    /// The receiver failed; try later.
+    /// The receiver failed, or has not got all of its files yet; try later.
     Internal,
 }
 

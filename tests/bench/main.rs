@@ -146,6 +146,21 @@ const MEASURES: &[Measure] = &[
         run: Run::Programs(files::small),
     },
     Measure {
+        name: "files_lossy",
+        about: "a file at 1 % loss and 50 ms round trip",
+        run: Run::Programs(files::lossy),
+    },
+    Measure {
+        name: "files_relayed",
+        about: "a file through a relay, beside a stream of bytes",
+        run: Run::Programs(files::relayed),
+    },
+    Measure {
+        name: "files_beside_tasks",
+        about: "tasks beside transfers that take all they get",
+        run: Run::Programs(files::tasks),
+    },
+    Measure {
         name: "registry_register",
         about: "first registrations, each on a connection of its own",
         run: Run::Programs(registry::registrations),

@@ -22,7 +22,11 @@ pub(crate) struct Pair {
 impl Pair {
     /// Starts them and waits until each trusts the other.
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let team = Team::start(&["manager", "worker"])?;
+        Self::of(Team::start(&["manager", "worker"])?).await
+    }
+
+    /// Of a team that has both.
+    pub(crate) async fn of(team: Team) -> anyhow::Result<Self> {
         let manager = client(team.node("manager"));
         let worker = client(team.node("worker"));
         let addresses = [team.address("manager").parse()?, team.address("worker").parse()?];

@@ -80,6 +80,11 @@ pub(crate) fn many_in_flight(_: &Programs) -> anyhow::Result<Vec<Line>> {
     })
 }
 
+/// What each of so many tasks takes, one after the other.
+pub(crate) async fn one_by_one(pair: &Pair, tasks: usize) -> anyhow::Result<Samples> {
+    Ok(load(pair, 1, 1, tasks).await?.took)
+}
+
 /// What some tasks took; CPU time is for each task.
 struct Run {
     took: Samples,
@@ -145,6 +150,7 @@ async fn submit(manager: &Client, to: &PeerRef, tasks: usize) -> anyhow::Result<
             description: format!("Implement user authentication API route {number}"),
             params: Params(vec![("framework".into(), "gin".into())]),
             files: Vec::new(),
+            attach: Vec::new(),
             priority: None,
             deadline_in_ms: None,
             queue_timeout_ms: None,

@@ -78,6 +78,33 @@ pub(crate) fn relayed_and_direct() -> anyhow::Result<Vec<Line>> {
     ])
 }
 
+/// A stream of bytes through a beacon, to another process.
+pub(crate) struct Relayed {
+    pids: [u32; 3],
+    connection: Connection,
+    _parts: (Beacon, Worker, Node),
+}
+
+impl Relayed {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let beacon = Beacon::start(Limits::None)?;
+        let receiver = Worker::start(ROLE, &[beacon.v6().to_string()])?;
+        let node = Node::start(SENDER, loopback(), Some(beacon.v4()))?;
+        let far = load::key(FAR).id();
+        node.reach().admit(far);
+        node.bound().await?;
+        let connection = node.connected(far).await?;
+        let pids = [std::process::id(), receiver.pid(), beacon.pid()];
+        Ok(Self { pids, connection, _parts: (beacon, receiver, node) })
+    }
+
+    /// MB/s of one turn.
+    pub(crate) async fn turn(&self) -> anyhow::Result<f64> {
+        let turn = turn(bulk(&self.connection).await?, self.pids).await?;
+        Ok(turn.gb * 1e3 / turn.took.as_secs_f64())
+    }
+}
+
 /// The other process: counts what comes, over all ways.
 pub(crate) fn receive(args: &[String]) -> anyhow::Result<()> {
     let beacon = args.first().context("where is the beacon?")?.parse()?;

@@ -28,6 +28,7 @@
 //! | signatures that cover the name of an operation only | `crates/identity/src/{grant,receipt}.rs`, `it/hostile/strangers.rs::a_replayed_grant_is_refused_by_its_serial_and_brings_nothing_back` |
 //! | scores, e-mail, an unauthenticated relay | there are none of these yet |
 
+mod attached;
 mod breaking;
 mod datagrams;
 mod files;

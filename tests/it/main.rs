@@ -8,4 +8,5 @@ mod crash;
 mod hostile;
 mod rendezvous;
 mod rooms;
+mod task_files;
 mod trust;

@@ -9,8 +9,8 @@ use pilot_local_api::identity::WhoAmI;
 use pilot_local_api::peers::{PeerView, PeersQuery, PingView, ResolveView};
 use pilot_local_api::status::StatusView;
 use pilot_local_api::tasks::{
-    AcceptRequest, AcceptedTask, ListQuery, Params, ResultView, Role, SendResultsRequest,
-    SubmitRequest, TaskState, TaskView, WaitQuery,
+    AcceptRequest, AcceptedTask, CancelRequest, ListQuery, Params, ResultView, Role,
+    SendResultsRequest, SubmitRequest, TaskState, TaskView, WaitQuery,
 };
 use pilot_local_api::transfers::{Keep, PathText, SendRequest, TransferView, TransfersQuery};
 use pilot_local_api::trust::{TrustRequest, TrustState, TrustView};
@@ -157,6 +157,14 @@ impl Api {
         self.runtime.block_on(self.client.send_results(id, &results(data)))
     }
 
+    pub fn send_results_as(&self, id: TaskId, request: &SendResultsRequest) -> Answer<TaskView> {
+        self.runtime.block_on(self.client.send_results(id, request))
+    }
+
+    pub fn cancel(&self, id: TaskId) -> Answer<TaskView> {
+        self.runtime.block_on(self.client.cancel(id, &CancelRequest::default()))
+    }
+
     pub fn send(&self, request: &SendRequest) -> Answer<TransferView> {
         self.runtime.block_on(self.client.send(request))
     }
@@ -248,12 +256,20 @@ pub fn task_for(to: &PeerRef, description: &str) -> SubmitRequest {
         description: description.to_owned(),
         params: Params::default(),
         files: Vec::new(),
+        attach: Vec::new(),
         priority: None,
         deadline_in_ms: None,
         queue_timeout_ms: None,
         run_timeout_ms: None,
         idempotency_key: None,
     }
+}
+
+/// A task for `to` with these files and folders, which go on a transfer.
+#[must_use]
+pub fn with_files(to: &PeerRef, description: &str, paths: &[&Path]) -> SubmitRequest {
+    let attach = paths.iter().copied().map(PathText::from).collect();
+    SubmitRequest { attach, ..task_for(to, description) }
 }
 
 /// These paths for `to`.

@@ -12,7 +12,9 @@
 //!
 //! **Content** (descriptions, parameters, files, results) is never held here,
 //! only its length and digest. The shell keeps the bytes beside the records
-//! and attaches them when it sends ([`Outgoing::into_request`]).
+//! and attaches them when it sends ([`Outgoing::into_request`]). Files of any
+//! size travel beside it, on transfers of the shell's: a task or a result with
+//! [`Freight`] is not sent before `handle_files_arrived`.
 //!
 //! # What the shell owes the machines
 //!
@@ -29,9 +31,14 @@
 //!    all records whose `is_settled` is false.
 //! 4. Every request handed out by `Send` comes back exactly once, by
 //!    `handle_answer` or by `handle_link_failed`.
-//! 5. When a commit fails, throw the machine away, with everything not yet
+//! 5. At start, and whenever a transfer has ended: for each task that
+//!    `awaits_files`, look how the transfer ended, and say so by
+//!    `handle_files_arrived` or `handle_files_failed`. A transfer begins before
+//!    the input that names it, and one that no record came to name is cancelled.
+//! 6. When a commit fails, throw the machine away, with everything not yet
 //!    told, and restore a new one from disk.
 
+mod freight;
 mod history;
 mod outbox;
 mod outgoing;
@@ -43,6 +50,7 @@ mod submitter;
 mod terms;
 mod worker;
 
+pub use freight::Freight;
 pub use history::{Change, History, MAX_CHANGES};
 pub use outgoing::{Outgoing, OutgoingKey, OutgoingKind};
 pub use pilot_proto::record::RecordError;

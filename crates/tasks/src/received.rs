@@ -5,8 +5,10 @@ use pilot_identity::{
 };
 use pilot_proto::TaskId;
 use pilot_proto::record::{self, RecordError};
+use pilot_proto::tasks::Attached;
 use serde::{Deserialize, Serialize};
 
+use crate::freight::{self, Freight};
 use crate::history::History;
 use crate::shelf::Record;
 use crate::state::TaskState;
@@ -33,6 +35,9 @@ pub struct ReceivedTask {
     pub cancel: Option<CancelNotice>,
     /// Its state changes.
     pub history: History,
+    /// Files that go ahead of its result. Until they are there, the result is
+    /// not sent; if they cannot be brought there, it becomes a failed one.
+    pub freight: Option<Freight>,
 }
 
 /// How far a task is, seen from its worker.
@@ -75,7 +80,7 @@ pub enum ReceivedPhase {
 /// How a task ended, by its worker's word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkEnding {
-    /// How. Never changes.
+    /// How. Never changes, once its files are there.
     pub outcome: Outcome,
     /// When.
     pub at: Timestamp,
@@ -154,6 +159,12 @@ impl ReceivedTask {
     #[must_use]
     pub const fn is_result_pending(&self) -> bool {
         matches!(self.phase, ReceivedPhase::Finished { .. })
+    }
+
+    /// The files for which its result waits before it is sent.
+    #[must_use]
+    pub fn awaits_files(&self) -> Option<&Attached> {
+        freight::awaited(self.freight.as_ref())
     }
 
     /// Whether the submitter has the result.

@@ -5,8 +5,10 @@ use core::time::Duration;
 use pilot_identity::{Countersigned, Digest, NodeId, Outcome, Timestamp};
 use pilot_proto::TaskId;
 use pilot_proto::record::{self, RecordError};
+use pilot_proto::tasks::Attached;
 use serde::{Deserialize, Serialize};
 
+use crate::freight::{self, Freight};
 use crate::history::History;
 use crate::shelf::Record;
 use crate::state::TaskState;
@@ -37,6 +39,9 @@ pub struct SubmittedTask {
     pub cancel: Option<CancelRequest>,
     /// Its state changes.
     pub history: History,
+    /// Files that go ahead of it. Until they are there, nothing of it is sent,
+    /// and nothing that the peer says of it counts.
+    pub freight: Option<Freight>,
 }
 
 /// How far a task is, seen from its submitter.
@@ -148,10 +153,28 @@ impl SubmittedTask {
         })
     }
 
-    /// Why it is as it is: why it ended, or why the peer does not take it.
+    /// The files for which it waits before it is sent, or waited when it ended.
+    #[must_use]
+    pub fn awaits_files(&self) -> Option<&Attached> {
+        freight::awaited(self.freight.as_ref())
+    }
+
+    /// The worker's result, if it is here.
+    #[must_use]
+    pub const fn delivery(&self) -> Option<&Delivery> {
+        match self.ending() {
+            Some(ending) => ending.delivery.as_ref(),
+            None => None,
+        }
+    }
+
+    /// Why it is as it is: why it ended, or why the peer does not have it.
     #[must_use]
     pub fn reason(&self) -> &str {
         match &self.phase {
+            SubmittedPhase::Queued { .. } if self.awaits_files().is_some() => {
+                "its files are on their way"
+            }
             SubmittedPhase::Queued { trouble } => trouble.as_deref().unwrap_or_default(),
             SubmittedPhase::Ended(ending) => &ending.reason,
             SubmittedPhase::Delivered { .. }

@@ -6,6 +6,7 @@
 //! nothing. Only the peer a task was given to can change it.
 
 mod deadline;
+mod files;
 mod incoming;
 mod sending;
 mod stop;
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use pilot_identity::{NodeId, NodeKey, Timestamp};
-use pilot_proto::TaskId;
+use pilot_proto::{TaskId, TransferId};
 
 use crate::outbox::Outbox;
 use crate::outgoing::Outgoing;
@@ -70,6 +71,10 @@ pub enum SubmitterOutput {
         /// At least one.
         requests: Vec<Outgoing>,
     },
+    /// The task has ended before its files were there, and they are of no more
+    /// use: cancel the transfer. To be remembered in the commit of the `Persist`
+    /// before it; cancelling is harmless if the transfer has ended, too.
+    Unload(TransferId),
 }
 
 impl Submitter {
@@ -167,7 +172,10 @@ impl Submitter {
     fn commit(&mut self, id: &TaskId) {
         let Some(task) = self.shelf.changed(id) else { return };
         let (id, revision) = (task.terms.id, task.revision);
+        let waited_for = task.ending().and_then(|_| task.awaits_files());
+        let of_no_use = waited_for.map(|files| files.transfer);
         self.outputs.push_back(SubmitterOutput::Persist(Box::new(task.clone())));
+        self.outputs.extend(of_no_use.map(SubmitterOutput::Unload));
         self.outputs.push_back(SubmitterOutput::Changed { id, revision });
     }
 

@@ -7,6 +7,7 @@
 
 mod deadline;
 mod ending;
+mod files;
 mod incoming;
 mod queue;
 mod sending;

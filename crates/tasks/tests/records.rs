@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use pilot_identity::{Digest, NodeKey, Timestamp};
-use pilot_proto::TaskId;
-use pilot_proto::tasks::{Offer, TaskAnswer, TaskRequest};
+use pilot_proto::tasks::{Attached, Offer, TaskAnswer, TaskRequest};
+use pilot_proto::{TaskId, TransferId};
 use pilot_tasks::{
     MAX_LIVE_TASKS, OfferFacts, ReceivedTask, RecordError, ResultFacts, Submission, SubmittedTask,
     Submitter, SubmitterOutput, Work, WorkOutcome, Worker, WorkerLimits, WorkerOutput,
@@ -24,6 +24,11 @@ mod records {
 
     fn at(millis: u64) -> Timestamp {
         Timestamp::from_millis(1_770_638_400_000 + millis)
+    }
+
+    fn attached(seed: u8) -> Attached {
+        let transfer = TransferId::new(at(0), [seed; 10]);
+        Attached { transfer, manifest_hash: [seed; 32], files: 2, bytes: 1 << 30 }
     }
 
     fn last_received(worker: &mut Worker) -> ReceivedTask {
@@ -55,7 +60,12 @@ mod records {
         let mut submitter = Submitter::new(key(1), MAX_LIVE_TASKS);
         let mut worker = Worker::new(key(2), WorkerLimits::default());
         let id = TaskId::new(at(0), [9; 10]);
-        let facts = OfferFacts { digest: Digest::of(b"b"), len: 1, summary: "build".to_owned() };
+        let facts = OfferFacts {
+            digest: Digest::of(b"b"),
+            len: 1,
+            summary: "build".to_owned(),
+            files: Ok(()),
+        };
 
         let submission = Submission {
             id,
@@ -68,9 +78,11 @@ mod records {
             body_len: facts.len,
             body_digest: facts.digest,
             idempotency_key: Some("nightly".to_owned()),
+            attached: Some(attached(1)),
         };
         submitter.submit(submission, at(0)).unwrap();
         let mut submitted = vec![last_submitted(&mut submitter)];
+        submitter.handle_files_arrived(&id, at(0));
         let offer = Offer {
             id,
             attempt: 1,
@@ -92,9 +104,12 @@ mod records {
             digest: Digest::of(b"r"),
             len: 1,
             reason: "broken".to_owned(),
+            attached: Some(attached(2)),
         };
         worker.finish(&id, &work, at(5)).unwrap();
         received.push(last_received(&mut worker));
+        worker.handle_files_arrived(&id, at(5));
+        last_received(&mut worker);
         worker.handle_link_ready(ours, 1, u64::MAX, at(6));
         let sent = core::iter::from_fn(|| worker.poll_output()).find_map(|output| match output {
             WorkerOutput::Send { mut requests, .. } => requests.pop(),
@@ -109,7 +124,12 @@ mod records {
         let TaskRequest::Result(result) = sent.clone().into_request(b"r"[..].into()) else {
             panic!("{sent:?}")
         };
-        let facts = ResultFacts { digest: Digest::of(b"r"), len: 1, reason: "broken".to_owned() };
+        let facts = ResultFacts {
+            digest: Digest::of(b"r"),
+            len: 1,
+            reason: "broken".to_owned(),
+            files: Ok(()),
+        };
         let answer = submitter.handle_result(theirs, &result, &facts, at(7)).answer;
         assert!(matches!(answer, TaskAnswer::Receipt(_)));
         submitted.push(last_submitted(&mut submitter));

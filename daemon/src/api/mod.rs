@@ -17,6 +17,7 @@ mod peers;
 mod server;
 mod status;
 mod submitted;
+mod task_files;
 mod task_views;
 mod tasks;
 mod transfer_views;

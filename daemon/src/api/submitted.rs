@@ -16,6 +16,7 @@ use pilot_trust::Standing;
 
 use super::extract::{Body, Task};
 use super::failure::Failure;
+use super::task_files::{files, paths};
 use super::task_views::{state, whole};
 use super::tasks::row;
 use crate::clock;
@@ -66,15 +67,17 @@ pub(crate) async fn submit(
             description: request.description,
             params: request.params.0,
             files: files.collect(),
+            attached: None,
         },
         priority: request.priority.unwrap_or_default(),
         deadline_in: request.deadline_in_ms.map(Duration::from_millis),
         queue_timeout: request.queue_timeout_ms.map(Duration::from_millis),
         run_timeout: request.run_timeout_ms.map(Duration::from_millis),
         idempotency_key: request.idempotency_key,
+        attach: paths(request.attach)?,
     };
     let submitted = node.tasks().submit(new).await?;
-    Ok(Json(whole(&node, &row(&node, submitted.id).await?)?))
+    Ok(Json(whole(&node, &row(&node, submitted.id).await?).await?))
 }
 
 fn not_mutual(request: &SubmitRequest, standing: Standing) -> Failure {
@@ -109,7 +112,7 @@ pub(crate) async fn cancel(
     let reason = request.reason.unwrap_or_default();
     check_note(&reason)?;
     node.tasks().cancel(id, grace, &reason).await?;
-    Ok(Json(whole(&node, &row(&node, id).await?)?))
+    Ok(Json(whole(&node, &row(&node, id).await?).await?))
 }
 
 /// Refuses a note, reason or message that is too long to be kept whole.
@@ -154,8 +157,9 @@ pub(crate) async fn result(
             .hint(format!("pilotctl task result {id}  # on the submitter's node")));
     }
     let body = body.unwrap_or_default();
+    let all = files(&node, peer, &body.files, body.attached.as_ref()).await?;
     let (data, data_base64) = data_fields(body.data);
-    let files = body.files.into_iter();
+    let inline = body.files.into_iter();
     Ok(Json(ResultView {
         id,
         state: state(role, now),
@@ -164,11 +168,13 @@ pub(crate) async fn result(
         is_json: body.is_json,
         data,
         data_base64,
-        files: files
+        files: inline
             .map(|file| ContentFile {
                 name: file.name,
                 content_base64: pilot_local_api::Base64(file.content),
             })
             .collect(),
+        attachments: all.attachments,
+        attached: all.attached,
     }))
 }

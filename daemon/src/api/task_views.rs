@@ -1,15 +1,15 @@
 //! Tasks as the API shows them.
 
 use pilot_local_api::Time;
-use pilot_local_api::tasks::{
-    Attachment, LIST_DESCRIPTION, Params, Role, StateChange, TaskState, TaskView,
-};
-use pilot_proto::tasks::InlineFile;
+use pilot_local_api::tasks::{LIST_DESCRIPTION, Params, Role, StateChange, TaskState, TaskView};
 use pilot_proto::text::Text;
 use pilot_tasks::{History, ReceivedTask, SubmittedTask};
 
+use super::failure::Failure;
+use super::task_files::files;
 use crate::node::Node;
 use crate::services::tasks::Row;
+use crate::store::bodies::Side;
 
 /// The words of the machines in the words of the API: what waits in the
 /// worker's queue is `delivered` on both nodes.
@@ -60,31 +60,23 @@ pub(super) fn brief(node: &Node, row: &Row) -> TaskView {
     }
 }
 
-/// Everything about a task; the body is read from the store.
-pub(super) fn whole(node: &Node, row: &Row) -> Result<TaskView, pilot_store::ReadError> {
+/// Everything about a task; the body is read from the store, and the names of
+/// its files from the disk.
+pub(super) async fn whole(node: &Node, row: &Row) -> Result<TaskView, Failure> {
     let mut view = brief(node, row);
-    let (side, id, history) = match row {
-        Row::Submitted(task) => {
-            (crate::store::bodies::Side::Submitted, task.terms.id, &task.history)
-        }
-        Row::Received(task) => (crate::store::bodies::Side::Received, task.terms.id, &task.history),
+    let (side, peer, history) = match row {
+        Row::Submitted(task) => (Side::Submitted, task.peer, &task.history),
+        Row::Received(task) => (Side::Received, task.peer, &task.history),
     };
-    if let Some(body) = node.tasks().task_body(side, id)? {
+    if let Some(body) = node.tasks().task_body(side, view.id)? {
+        let files = files(node, peer, &body.files, body.attached.as_ref()).await?;
         view.description = body.description;
         view.params = Params(body.params);
-        view.attachments = body.files.iter().map(attachment).collect();
+        view.attachments = files.attachments;
+        view.attached = files.attached;
     }
     view.history = changes(view.role, history);
     Ok(view)
-}
-
-/// A file that comes with a task; its bytes stay in the store.
-pub(super) fn attachment(file: &InlineFile) -> Attachment {
-    Attachment {
-        name: file.name.clone(),
-        size: u64::try_from(file.content.len()).unwrap_or(u64::MAX),
-        path: None,
-    }
 }
 
 fn changes(role: Role, history: &History) -> Vec<StateChange> {
@@ -107,6 +99,7 @@ fn submitted(node: &Node, task: &SubmittedTask) -> TaskView {
         description: cut(&terms.summary),
         params: Params::default(),
         attachments: Vec::new(),
+        attached: None,
         attempt: terms.attempt,
         priority: terms.priority,
         created_at: task.created.into(),
@@ -134,6 +127,7 @@ fn received(node: &Node, task: &ReceivedTask) -> TaskView {
         description: cut(&terms.summary),
         params: Params::default(),
         attachments: Vec::new(),
+        attached: None,
         attempt: terms.attempt,
         priority: terms.priority,
         created_at: task.received.into(),

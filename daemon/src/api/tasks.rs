@@ -71,7 +71,7 @@ pub(crate) async fn get(
     State(node): State<Arc<Node>>,
     Task(id): Task,
 ) -> Result<Json<TaskView>, Failure> {
-    Ok(Json(whole(&node, &row(&node, id).await?)?))
+    Ok(Json(whole(&node, &row(&node, id).await?).await?))
 }
 
 /// Waits until a task has ended, or has gone beyond a revision.
@@ -96,7 +96,7 @@ pub(crate) async fn wait(
             None => view.state.is_terminal(),
         };
         if over || timeout_at(deadline.into(), watch.changed()).await.is_err() {
-            return Ok(Json(whole(&node, &row)?));
+            return Ok(Json(whole(&node, &row).await?));
         }
     }
 }
@@ -180,6 +180,7 @@ impl From<NewTaskError> for Failure {
         let message = error.to_string();
         match error {
             NewTaskError::Content(error) => error.into(),
+            NewTaskError::Load(error) => error.into(),
             NewTaskError::Submit(SubmitError::Conflict { id }) => {
                 Self::new(ErrorCode::Conflict, message).hint(format!("pilotctl task get {id}"))
             }
@@ -207,6 +208,7 @@ impl From<CallError> for Failure {
         let message = error.to_string();
         match error {
             CallError::Content(error) => error.into(),
+            CallError::Load(error) => error.into(),
             CallError::Cancel(CancelError::Unknown)
             | CallError::Finish(FinishError::Unknown)
             | CallError::Decline(DeclineError::Unknown)

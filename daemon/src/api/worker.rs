@@ -21,7 +21,8 @@ use pilot_tasks::WorkOutcome;
 use super::extract::{Body, Task};
 use super::failure::Failure;
 use super::submitted::check_note;
-use super::task_views::{attachment, whole};
+use super::task_files::{files, paths};
+use super::task_views::whole;
 use super::tasks::row;
 use crate::node::Node;
 use crate::services::tasks::{Accepted, WorkGiven};
@@ -49,17 +50,20 @@ pub(crate) async fn accept(
         return Err(Failure::invalid(format!("a claim has 1 to {MAX_CLAIM} bytes")));
     }
     match node.tasks().accept(from, request.claim.as_deref(), patience).await? {
-        Some(accepted) => Ok(Json(view(&node, accepted)).into_response()),
+        Some(accepted) => Ok(Json(view(&node, accepted).await?).into_response()),
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }
 }
 
-fn view(node: &Node, accepted: Accepted) -> AcceptedTask {
+/// Until it is whole, the task may go back to the queue.
+async fn view(node: &Node, accepted: Accepted) -> Result<AcceptedTask, Failure> {
+    let (peer, body) = (accepted.task.peer, &accepted.body);
+    let files = files(node, peer, &body.files, body.attached.as_ref()).await?;
     let lease_expires_at = accepted.ends_at().map(Into::into);
     let (task, body) = accepted.keep();
     let submitter = node.peer_identity(task.peer);
     let address = submitter.address.map(|address| address.to_string());
-    AcceptedTask {
+    Ok(AcceptedTask {
         id: task.terms.id,
         description: body.description,
         params: Params(body.params),
@@ -68,8 +72,9 @@ fn view(node: &Node, accepted: Accepted) -> AcceptedTask {
         attempt: task.terms.attempt,
         lease_expires_at,
         deadline_at: task.terms.deadline.map(Into::into),
-        attachments: body.files.iter().map(attachment).collect(),
-    }
+        attachments: files.attachments,
+        attached: files.attached,
+    })
 }
 
 /// Ends a task with its result; the answer is sent once that is on disk.
@@ -96,8 +101,9 @@ pub(crate) async fn results(
         is_json: request.is_json,
         reason: Text::clipped(&reason),
         files: files.collect(),
+        attached: None,
     };
-    finish(&node, id, WorkGiven { outcome, body }).await
+    finish(&node, id, WorkGiven { outcome, body, attach: paths(request.attach)? }).await
 }
 
 /// Ends a task as failed.
@@ -110,12 +116,12 @@ pub(crate) async fn fail(
 ) -> Result<Json<TaskView>, Failure> {
     check_note(&request.reason)?;
     let body = ResultBody { reason: Text::clipped(&request.reason), ..ResultBody::default() };
-    finish(&node, id, WorkGiven { outcome: WorkOutcome::Failed, body }).await
+    finish(&node, id, WorkGiven { outcome: WorkOutcome::Failed, body, attach: Vec::new() }).await
 }
 
 async fn finish(node: &Node, id: TaskId, given: WorkGiven) -> Result<Json<TaskView>, Failure> {
     node.tasks().finish(id, given).await?;
-    Ok(Json(whole(node, &row(node, id).await?)?))
+    Ok(Json(whole(node, &row(node, id).await?).await?))
 }
 
 /// Notes how far a task is, and learns whether to stop.
@@ -147,7 +153,7 @@ pub(crate) async fn decline(
 ) -> Result<Json<TaskView>, Failure> {
     check_note(&request.reason)?;
     node.tasks().decline(id, &request.reason).await?;
-    Ok(Json(whole(&node, &row(&node, id).await?)?))
+    Ok(Json(whole(&node, &row(&node, id).await?).await?))
 }
 
 /// Gives the bytes of a file that came with a task.

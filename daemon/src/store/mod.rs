@@ -7,6 +7,7 @@ pub(crate) mod bodies;
 pub(crate) mod cards;
 pub(crate) mod meta;
 pub(crate) mod schema;
+pub(crate) mod strays;
 pub(crate) mod tasks;
 pub(crate) mod transfers;
 pub(crate) mod trust;

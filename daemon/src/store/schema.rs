@@ -68,4 +68,11 @@ CREATE TABLE transfers (
 CREATE INDEX transfers_live ON transfers (id) WHERE settled = 0;
 CREATE INDEX transfers_held ON transfers (peer, held) WHERE held > 0;
 ",
+    "
+-- Transfers of files for tasks and results that no record of a task answers
+-- for: not yet, or no more. What is left here at a start is cancelled.
+CREATE TABLE strays (
+    transfer BLOB PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+",
 ];

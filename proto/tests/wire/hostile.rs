@@ -122,8 +122,8 @@ fn every_list_ends_at_its_limit() {
         postcard::to_allocvec(&tags).unwrap()
     };
     let put_grants = |count| [vec![4], list(count, &grant)].concat();
-    let params = |count| [vec![0], list(count, &[0, 0]), vec![0]].concat();
-    let files = |count| [vec![0, 0], list(count, &[1, b'a', 0])].concat();
+    let params = |count| [vec![0], list(count, &[0, 0]), vec![0, 0]].concat();
+    let files = |count| [vec![0, 0], list(count, &[1, b'a', 0]), vec![0]].concat();
     let bound = |count| [vec![0, 7], endpoint[0].clone(), endpoints(count), vec![7]].concat();
     let beacons = |count| {
         let samples = samples::answers();
@@ -169,7 +169,7 @@ fn the_lists_of_a_call_end_at_their_limits() {
 fn a_frame_full_of_nothing_is_not_built_in_memory() {
     // Two bytes an element on the wire, fifty in memory: 400 MB if it were built.
     let elements = MAX_TASK_FRAME / 2 - 8;
-    let bytes = [vec![0], list(elements, &[0, 0]), vec![0]].concat();
+    let bytes = [vec![0], list(elements, &[0, 0]), vec![0, 0]].concat();
 
     assert!(frame::decode::<TaskBody>(&bytes).is_err());
 }

@@ -15,12 +15,12 @@ use pilot_proto::registry::{
     Register, Registered, Request, View,
 };
 use pilot_proto::tasks::{
-    Cancel, InlineFile, Offer, ResultBody, TaskAnswer, TaskBody, TaskRefusal, TaskRequest,
-    TaskResult, Update, WorkState,
+    Attached, Cancel, InlineFile, Offer, ResultBody, TaskAnswer, TaskBody, TaskRefusal,
+    TaskRequest, TaskResult, Update, WorkState,
 };
 use pilot_proto::text::Text;
 use pilot_proto::trust::{TrustAnswer, TrustOffer};
-use pilot_proto::{Address, BootId, Endpoints, NodeName, PeerRef, Tags, TaskId};
+use pilot_proto::{Address, BootId, Endpoints, NodeName, PeerRef, Tags, TaskId, TransferId};
 use zeroize::Zeroizing;
 
 fn key(seed: u8) -> NodeKey {
@@ -91,6 +91,15 @@ fn record() -> NodeRecord {
         boot: Some(BootId(9)),
         endpoints: endpoints(),
         last_seen: at(1_000),
+    }
+}
+
+const fn attached() -> Attached {
+    Attached {
+        transfer: TransferId::from_bytes([5; 16]),
+        manifest_hash: [6; 32],
+        files: 300,
+        bytes: 1 << 40,
     }
 }
 
@@ -351,14 +360,25 @@ pub(crate) fn task_answers() -> Vec<(&'static str, TaskAnswer)> {
 
 pub(crate) fn task_bodies() -> Vec<(&'static str, TaskBody)> {
     let params = vec![("framework".to_owned(), "gin".to_owned()), ("k".to_owned(), String::new())];
-    vec![("task", TaskBody { description: "do it".to_owned(), params, files: files() })]
+    let body = TaskBody { description: "do it".to_owned(), params, files: files(), attached: None };
+    let with_files = TaskBody { attached: Some(attached()), ..TaskBody::default() };
+    vec![("task", body), ("with files", with_files)]
 }
 
 pub(crate) fn result_bodies() -> Vec<(&'static str, ResultBody)> {
     let data = Bytes::from_static(b"done");
     vec![
         ("empty", ResultBody::default()),
-        ("full", ResultBody { data, is_json: true, reason: Text::clipped("why"), files: files() }),
+        (
+            "full",
+            ResultBody {
+                data,
+                is_json: true,
+                reason: Text::clipped("why"),
+                files: files(),
+                attached: Some(attached()),
+            },
+        ),
     ]
 }
 

@@ -18,7 +18,7 @@ use pilot_transport::{Connection, Framed, FramedError};
 use super::names::nothing_stolen;
 use super::puppet::Puppet;
 
-fn entry(parent: u32, name: &[u8], kind: EntryKind) -> Entry {
+pub(super) fn entry(parent: u32, name: &[u8], kind: EntryKind) -> Entry {
     Entry {
         parent,
         name: Component::new(name).unwrap(),
@@ -28,15 +28,15 @@ fn entry(parent: u32, name: &[u8], kind: EntryKind) -> Entry {
     }
 }
 
-const fn file(size: u64) -> EntryKind {
+pub(super) const fn file(size: u64) -> EntryKind {
     EntryKind::File { size }
 }
 
-fn transfer_id(seed: u8) -> TransferId {
+pub(super) fn transfer_id(seed: u8) -> TransferId {
     TransferId::new(Timestamp::from_millis(1_700_000_000_000), [seed; 10])
 }
 
-fn offer(seed: u8, manifest: &[u8], bytes: u64) -> TransferOffer {
+pub(super) fn offer(seed: u8, manifest: &[u8], bytes: u64) -> TransferOffer {
     TransferOffer {
         id: transfer_id(seed),
         label: Text::clipped("\u{1b}[2J hostile"),
@@ -49,7 +49,7 @@ fn offer(seed: u8, manifest: &[u8], bytes: u64) -> TransferOffer {
 }
 
 /// Offers a manifest, sends it if it is asked for, and tells what came of it.
-fn offered(
+pub(super) fn offered(
     puppet: &Puppet,
     session: &Connection,
     offer: &TransferOffer,
@@ -80,7 +80,7 @@ fn is_invalid(told: &Told) -> bool {
 fn inbox(home: &Path) -> Vec<String> {
     let entries = fs::read_dir(home.join("inbox")).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| name != ".incoming").collect()
+    names.filter(|name| !name.starts_with('.')).collect()
 }
 
 /// Manifests that are none, each with the bytes it claims.
@@ -140,14 +140,19 @@ fn manifests_that_are_none_are_refused_and_nothing_is_written() {
     assert!(!session.is_closed());
 }
 
-fn piece(number: u64, content: &[u8], hash: [u8; 32]) -> Vec<u8> {
+pub(super) fn piece(number: u64, content: &[u8], hash: [u8; 32]) -> Vec<u8> {
     let len = u32::try_from(content.len()).unwrap();
     [&PieceHeader { number, len, stored: len, hash }.encode(), content].concat()
 }
 
 /// Sends these bytes as pieces; the code with which the stream was refused, if
 /// it was.
-fn send_pieces(puppet: &Puppet, session: &Connection, id: TransferId, bytes: &[u8]) -> Option<u32> {
+pub(super) fn send_pieces(
+    puppet: &Puppet,
+    session: &Connection,
+    id: TransferId,
+    bytes: &[u8],
+) -> Option<u32> {
     let mut stream = puppet.open(session, Service::Data.number()).unwrap();
     let outcome = puppet.play(async {
         stream.send(&DataRequest::Pieces(id), MAX_TALK_FRAME).await?;
@@ -163,7 +168,7 @@ fn send_pieces(puppet: &Puppet, session: &Connection, id: TransferId, bytes: &[u
 }
 
 /// What is said on a talk in the end.
-fn last_of(puppet: &Puppet, talk: &mut Framed) -> Told {
+pub(super) fn last_of(puppet: &Puppet, talk: &mut Framed) -> Told {
     let last = puppet.play(async {
         loop {
             let told: Told = talk.expect(MAX_TALK_FRAME).await.unwrap();
@@ -238,7 +243,7 @@ fn nobody_meddles_with_the_transfer_of_another_peer() {
     one.befriend(&team, "target").unwrap();
     other.befriend(&team, "target").unwrap();
     let first = one.session(team.node("target"), 1).unwrap();
-    let second = other.session(team.node("target"), 2).unwrap();
+    let second = other.session(team.node("target"), 1).unwrap();
     let manifest = manifest::encode(&[entry(0, b"five", file(5))]).unwrap();
     let (_talk, told) = offered(&one, &first, &offer(1, &manifest, 5), &manifest);
     assert!(matches!(told, Told::Missing(_)), "{told:?}");
@@ -261,4 +266,71 @@ fn nobody_meddles_with_the_transfer_of_another_peer() {
     assert!(matches!(told, Told::Refused(DataRefusal::Conflict, _)), "{told:?}");
 
     until(&team, 1, TransferState::Receiving);
+}
+
+#[test]
+fn only_what_a_peer_sent_itself_is_said_to_be_held() {
+    let team = Team::start(&["target"]).unwrap();
+    let [mut one, mut other] = [34, 35].map(|seed| Puppet::start(seed, &[]).unwrap());
+    one.befriend(&team, "target").unwrap();
+    other.befriend(&team, "target").unwrap();
+    let first = one.session(team.node("target"), 1).unwrap();
+    let second = other.session(team.node("target"), 1).unwrap();
+    let content = super::peers::noise(4, 600);
+    let manifest = manifest::encode(&[entry(0, b"secret", file(600))]).unwrap();
+    let good = *blake3::hash(&content).as_bytes();
+    let (mut talk, _told) = offered(&one, &first, &offer(1, &manifest, 600), &manifest);
+    send_pieces(&one, &first, transfer_id(1), &piece(0, &content, good));
+    assert_eq!(last_of(&one, &mut talk), Told::Complete);
+
+    // Its sender is asked for the hash; that of another peer is not.
+    let (mut again, told) = offered(&one, &first, &offer(2, &manifest, 600), &manifest);
+    assert!(matches!(told, Told::HashesOf(_)), "{told:?}");
+    let (_talk, told) = offered(&other, &second, &offer(3, &manifest, 600), &manifest);
+    assert!(matches!(told, Told::Missing(_)), "{told:?}");
+
+    // More hashes than were asked for end the talk, and nothing else.
+    let told = one.play(async {
+        again.send(&Said::Hashes(vec![good; 2]), MAX_TALK_FRAME).await.unwrap();
+        again.next::<Told>(MAX_TALK_FRAME).await
+    });
+    assert!(!matches!(told.unwrap(), Ok(Some(Told::Complete))));
+    let (mut talk, told) = offered(&one, &first, &offer(2, &manifest, 600), &manifest);
+    assert!(matches!(told, Told::HashesOf(_)), "{told:?}");
+    let told = one.play(async {
+        talk.send(&Said::Hashes(vec![good]), MAX_TALK_FRAME).await.unwrap();
+        talk.expect::<Told>(MAX_TALK_FRAME).await.unwrap()
+    });
+    assert!(matches!(told.unwrap(), Told::Missing(_) | Told::Complete));
+    let done = until(&team, 2, TransferState::Done);
+    assert_eq!(fs::read(done.folder.unwrap().as_path().join("secret")).unwrap(), content);
+}
+
+#[test]
+fn what_does_not_unpack_is_the_end_of_its_transfer() {
+    let team = Team::start(&["target"]).unwrap();
+    let mut puppet = Puppet::start(36, &[]).unwrap();
+    puppet.befriend(&team, "target").unwrap();
+    let session = puppet.session(team.node("target"), 1).unwrap();
+    let manifest = manifest::encode(&[entry(0, b"a", file(1024))]).unwrap();
+    // A frame that says it has 2^40 bytes, and noise.
+    let bomb =
+        [&[0x28, 0xb5, 0x2f, 0xfd, 0xe0][..], &(1_u64 << 40).to_le_bytes(), &[1; 30]].concat();
+    for (stored, seed) in [(bomb, 1), (super::peers::noise(8, 300), 2)] {
+        let (mut talk, told) = offered(&puppet, &session, &offer(seed, &manifest, 1024), &manifest);
+        assert!(matches!(told, Told::Missing(_)), "{told:?}");
+        let header = PieceHeader {
+            number: 0,
+            len: 1024,
+            stored: u32::try_from(stored.len()).unwrap(),
+            hash: [7; 32],
+        };
+        let bytes = [&header.encode(), stored.as_slice()].concat();
+
+        send_pieces(&puppet, &session, transfer_id(seed), &bytes);
+
+        assert!(is_invalid(&last_of(&puppet, &mut talk)));
+        until(&team, seed, TransferState::Failed);
+    }
+    assert!(!session.is_closed());
 }

@@ -8,8 +8,8 @@ use pilot_identity::{Digest, Outcome, Receipt, ReceiptTimes, Timestamp};
 use pilot_local_api::tasks::{ContentFile, Role, SubmitRequest, TaskState};
 use pilot_local_api::{Base64, ErrorCode};
 use pilot_proto::tasks::{
-    MAX_ANSWER_FRAME, MAX_TASK_FRAME, Offer, TaskAnswer, TaskBody, TaskRefusal, TaskRequest,
-    TaskResult,
+    Attached, MAX_ANSWER_FRAME, MAX_TASK_FRAME, Offer, TaskAnswer, TaskBody, TaskRefusal,
+    TaskRequest, TaskResult,
 };
 use pilot_proto::{Service, TaskId, close, frame};
 use pilot_tests::api::{refusal, task_for};
@@ -22,7 +22,7 @@ use super::puppet::{Puppet, id};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A task that this node may submit.
-fn offer(seed: u8, body: &impl serde::Serialize) -> Offer {
+pub(super) fn offer(seed: u8, body: &impl serde::Serialize) -> Offer {
     Offer {
         id: TaskId::new(Timestamp::from_millis(1_700_000_000_000), [seed; 10]),
         attempt: 1,
@@ -34,16 +34,16 @@ fn offer(seed: u8, body: &impl serde::Serialize) -> Offer {
     }
 }
 
-fn encoded(body: &impl serde::Serialize) -> Bytes {
+pub(super) fn encoded(body: &impl serde::Serialize) -> Bytes {
     Bytes::from(frame::encode(body, MAX_TASK_FRAME).unwrap().split_off(frame::PREFIX))
 }
 
-fn task(description: &str) -> TaskBody {
+pub(super) fn task(description: &str) -> TaskBody {
     TaskBody { description: description.to_owned(), ..TaskBody::default() }
 }
 
 /// One exchange of the tasks service.
-fn exchange(puppet: &Puppet, session: &Connection, request: &TaskRequest) -> TaskAnswer {
+pub(super) fn exchange(puppet: &Puppet, session: &Connection, request: &TaskRequest) -> TaskAnswer {
     let mut stream = puppet.open(session, Service::Tasks.number()).unwrap();
     let exchange = async {
         stream.send(request, MAX_TASK_FRAME).await?;
@@ -163,17 +163,17 @@ fn a_peer_of_another_version_is_named_as_such() {
 }
 
 /// A body as `TaskBody` lays it out, without its rules.
-type AnyTask<'a> = (&'a str, Vec<(&'a str, &'a str)>, Vec<(&'a str, &'a [u8])>);
+type AnyTask<'a> = (&'a str, Vec<(&'a str, &'a str)>, Vec<(&'a str, &'a [u8])>, Option<Attached>);
 
 /// A body as `ResultBody` lays it out, without its rules.
-type AnyResult<'a> = (&'a [u8], bool, &'a str, Vec<(&'a str, &'a [u8])>);
+type AnyResult<'a> = (&'a [u8], bool, &'a str, Vec<(&'a str, &'a [u8])>, Option<Attached>);
 
 fn task_with(name: &str) -> AnyTask<'_> {
-    ("x", vec![], vec![(name, b"x")])
+    ("x", vec![], vec![(name, b"x")], None)
 }
 
 fn result_with(name: &str) -> AnyResult<'_> {
-    (b"x", false, "", vec![(name, b"x")])
+    (b"x", false, "", vec![(name, b"x")], None)
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_name_that_leaves_its_folder_is_refused_on_the_wire() {
 }
 
 /// A result of the puppet, signed as it must be.
-fn result(puppet: &Puppet, team: &Team, task: TaskId, body: Bytes) -> TaskResult {
+pub(super) fn result(puppet: &Puppet, team: &Team, task: TaskId, body: Bytes) -> TaskResult {
     let at = Timestamp::from_millis(1_700_000_000_000);
     let receipt = Receipt {
         task: task.uuid(),

@@ -6,8 +6,9 @@ use std::thread::{self, JoinHandle};
 use pilot_local_api::tasks::{
     AcceptRequest, AcceptedTask, Attachment, ContentFile, SendResultsRequest,
 };
+use pilot_local_api::transfers::PathText;
 use pilot_local_api::{Base64, CallError, Client};
-use pilot_proto::TaskId;
+use pilot_proto::{FileName, TaskId};
 use pilot_tests::Node;
 use pilot_tests::api::results;
 use tokio::sync::oneshot;
@@ -65,6 +66,9 @@ async fn serve(client: &Client, accepted: &Mutex<Vec<(TaskId, u32)>>) -> Result<
         accepted.lock().unwrap_or_else(PoisonError::into_inner).push((id, attempt));
         let mut files = Vec::new();
         for Attachment { name, .. } in attachments {
+            // Nothing on a transfer is in these tasks.
+            let PathText::Text(name) = name else { continue };
+            let Ok(name) = name.parse::<FileName>() else { continue };
             let content = client.attachment(id, name.as_str()).await?;
             let content_base64 = Base64(reversed(&content).into());
             files.push(ContentFile { name, content_base64 });

@@ -39,6 +39,12 @@ pub use lines::Lines;
 /// network (a look-up, a first ping) is bounded by the daemon at 10 s.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long the daemon may take to copy files that go with a task or a result.
+///
+/// Any amount at any speed of the disk: a daemon that dies meanwhile ends the
+/// connection, and is not waited for.
+const COPYING: Duration = Duration::from_secs(24 * 3600);
+
 /// How long [`Client::wait`] waits when its query names no time, as the daemon does.
 const DEFAULT_WAIT_MS: u64 = 30_000;
 
@@ -198,7 +204,8 @@ impl Client {
 
     /// `POST tasks`. With an id in the request it may be sent again.
     pub async fn submit(&self, request: &SubmitRequest) -> Result<TaskView, CallError> {
-        self.post(routes::TASKS, request).await
+        let copying = if request.attach.is_empty() { Duration::ZERO } else { COPYING };
+        self.call(Method::POST, routes::TASKS, Some(request), copying).await
     }
 
     /// `GET tasks`.
@@ -252,7 +259,9 @@ impl Client {
         id: TaskId,
         request: &SendResultsRequest,
     ) -> Result<TaskView, CallError> {
-        self.post(&routes::task(routes::TASK_RESULTS, id), request).await
+        let copying = if request.attach.is_empty() { Duration::ZERO } else { COPYING };
+        let path = routes::task(routes::TASK_RESULTS, id);
+        self.call(Method::POST, &path, Some(request), copying).await
     }
 
     /// `POST tasks/{id}/progress`.

@@ -1,10 +1,11 @@
 //! Bytes and files that travel inside a request or an answer.
 
 use bytes::Bytes;
-use pilot_proto::FileName;
+use pilot_proto::{FileName, TransferId};
 use serde::{Deserialize, Serialize};
 
 use crate::Base64;
+use crate::transfers::PathText;
 
 /// A small file with its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +17,43 @@ pub struct ContentFile {
     pub name: FileName,
     /// Its bytes.
     pub content_base64: Base64,
+}
+
+/// A file that came with a task or a result; or, if it has a path and came on a
+/// transfer, a file, link or folder at the top of that.
+///
+/// The bytes of one without a path are in the message itself; a task's are at
+/// `tasks/{id}/attachments/{name}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Attachment {
+    /// What it is called.
+    pub name: PathText,
+    /// Its bytes; of a folder, those of all files in it.
+    pub size: u64,
+    /// Where it lies on this machine, absolute, if it lies anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathText>,
+}
+
+/// Names at the top of a transfer that are listed as [`Attachment`]s; the
+/// others are only in [`AttachedFiles::folder`].
+pub const LISTED_NAMES: usize = 1000;
+
+/// Files that go with a task or a result on a transfer of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AttachedFiles {
+    /// The transfer: `transfers/{id}` tells how far it is.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
+    pub transfer: TransferId,
+    /// How many files there are.
+    pub files: u64,
+    /// How many bytes they have together.
+    pub bytes: u64,
+    /// The folder with all of them, absolute, if they came here and are here yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathText>,
 }
 
 /// Result data was given both as text and as base64.

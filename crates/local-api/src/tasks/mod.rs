@@ -6,11 +6,13 @@ mod submitter;
 mod view;
 mod worker;
 
-pub use content::{BothForms, ContentFile, data_fields, read_data_fields};
+pub use content::{
+    AttachedFiles, Attachment, BothForms, ContentFile, LISTED_NAMES, data_fields, read_data_fields,
+};
 pub use params::Params;
 pub use submitter::{CancelRequest, ResultView, SubmitRequest, WaitQuery};
 pub use view::{LIST_DESCRIPTION, ListQuery, Role, StateChange, TaskState, TaskView};
 pub use worker::{
-    AcceptRequest, AcceptedTask, Attachment, DeclineRequest, FailRequest, ProgressAnswer,
-    ProgressRequest, ResultStatus, SendResultsRequest,
+    AcceptRequest, AcceptedTask, DeclineRequest, FailRequest, ProgressAnswer, ProgressRequest,
+    ResultStatus, SendResultsRequest,
 };

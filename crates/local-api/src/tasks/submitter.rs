@@ -4,10 +4,11 @@ use bytes::Bytes;
 use pilot_proto::{PeerRef, TaskId};
 use serde::{Deserialize, Serialize};
 
-use super::content::{BothForms, ContentFile, read_data_fields};
+use super::content::{AttachedFiles, Attachment, BothForms, ContentFile, read_data_fields};
 use super::{Params, TaskState};
 use crate::Base64;
 use crate::identity::PeerIdentity;
+use crate::transfers::PathText;
 
 /// `POST tasks`. The answer is sent once the task is safe on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,9 +29,14 @@ pub struct SubmitRequest {
     /// Names and values; the order is kept.
     #[serde(default)]
     pub params: Params,
-    /// Files that come with it; with everything else at most 16 MiB.
+    /// Small files that come with it; with everything else at most 16 MiB.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<ContentFile>,
+    /// Files and folders of any size that come with it, each by its absolute
+    /// path. The daemon copies them before it answers, and the task is offered
+    /// once all of them are at the peer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attach: Vec<PathText>,
     /// Higher is accepted first; 0 is usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i16>,
@@ -97,9 +103,16 @@ pub struct ResultView {
     /// The data if it is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_base64: Option<Base64>,
-    /// Files that came with it.
+    /// Small files that came with it.
     #[serde(default)]
     pub files: Vec<ContentFile>,
+    /// All files that came with it, as [`TaskView::attachments`](super::TaskView)
+    /// lists those of a task.
+    #[serde(default)]
+    pub attachments: Vec<Attachment>,
+    /// Those of them that came on a transfer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<AttachedFiles>,
 }
 
 impl ResultView {

@@ -6,7 +6,7 @@ use core::str::FromStr;
 use pilot_proto::TaskId;
 use serde::{Deserialize, Serialize};
 
-use super::{Attachment, Params};
+use super::{AttachedFiles, Attachment, Params};
 use crate::Time;
 use crate::identity::PeerIdentity;
 
@@ -162,7 +162,7 @@ pub struct StateChange {
 /// A task as this node knows it.
 ///
 /// In a list and a watch the description is cut to [`LIST_DESCRIPTION`] bytes,
-/// and `params`, `attachments` and `history` are left out.
+/// and `params`, `attachments`, `attached` and `history` are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TaskView {
@@ -180,9 +180,14 @@ pub struct TaskView {
     /// Its parameters.
     #[serde(default, skip_serializing_if = "Params::is_empty")]
     pub params: Params,
-    /// Files that came with it.
+    /// Files that came with it: those in the message, then the first
+    /// [`LISTED_NAMES`](super::LISTED_NAMES) names at the top of the transfer, if
+    /// there is one and it came here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
+    /// Those that go with it on a transfer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<AttachedFiles>,
     /// From 1; grows with each retry.
     pub attempt: u32,
     /// Higher is accepted first; 0 is usual.

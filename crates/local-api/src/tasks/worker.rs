@@ -1,10 +1,11 @@
 //! What the one who does a task says and sees.
 
-use pilot_proto::{FileName, PeerRef, TaskId};
+use pilot_proto::{PeerRef, TaskId};
 use serde::{Deserialize, Serialize};
 
 use super::Params;
-use super::content::ContentFile;
+use super::content::{AttachedFiles, Attachment, ContentFile};
+use crate::transfers::PathText;
 use crate::{Base64, Time};
 
 /// `POST tasks/accept`: the next task, or 204 if none came in time.
@@ -47,23 +48,12 @@ pub struct AcceptedTask {
     /// When it expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_at: Option<Time>,
-    /// Files that came with it.
+    /// Files that came with it, all of them here.
     #[serde(default)]
     pub attachments: Vec<Attachment>,
-}
-
-/// A file that came with a task; its bytes are at `tasks/{id}/attachments/{name}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Attachment {
-    /// What it is called.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
-    pub name: FileName,
-    /// Its bytes.
-    pub size: u64,
-    /// Where it lies on this machine, if it lies anywhere.
+    /// Those of them that came on a transfer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
+    pub attached: Option<AttachedFiles>,
 }
 
 /// How the worker says it ended.
@@ -98,9 +88,14 @@ pub struct SendResultsRequest {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Files that come with it; with the data at most 16 MiB.
+    /// Small files that come with it; with the data at most 16 MiB.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<ContentFile>,
+    /// Files and folders of any size that come with it, each by its absolute
+    /// path. The daemon copies them before it answers, and the result is sent
+    /// once all of them are at the submitter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attach: Vec<PathText>,
 }
 
 /// `POST tasks/{id}/progress`.

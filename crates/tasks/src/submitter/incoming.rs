@@ -16,6 +16,9 @@ pub struct ResultFacts {
     pub len: u64,
     /// The reason in it.
     pub reason: String,
+    /// Whether the files that it names are here, or how it is refused for them.
+    /// Of a result that was stored before it does not matter.
+    pub files: Result<(), TaskRefusal>,
 }
 
 /// What to answer to a result, once this drain's commit is on disk.
@@ -37,7 +40,8 @@ impl Submitter {
     }
 
     fn hear(&mut self, peer: NodeId, update: &Update, now: Timestamp) -> TaskAnswer {
-        let Some(task) = self.shelf.get_mut(&update.id).filter(|task| task.peer == peer) else {
+        let Some(task) = self.shelf.get_mut(&update.id).filter(|task| task.is_offered_to(&peer))
+        else {
             return TaskAnswer::Refused(TaskRefusal::Unknown);
         };
         if task.terms.attempt != update.attempt {
@@ -85,13 +89,14 @@ impl Submitter {
         now: Timestamp,
     ) -> ResultVerdict {
         let us = self.key.id();
-        let Some(task) = self.shelf.get_mut(&result.id).filter(|task| task.peer == peer) else {
+        let Some(task) = self.shelf.get_mut(&result.id).filter(|task| task.is_offered_to(&peer))
+        else {
             return refused(TaskRefusal::Unknown);
         };
         if task.terms.attempt != result.attempt {
             return refused(TaskRefusal::Superseded);
         }
-        if let Some(stored) = task.ending().and_then(|ending| ending.delivery.as_ref()) {
+        if let Some(stored) = task.delivery() {
             let same = stored.digest == facts.digest && stored.outcome == result.outcome;
             return if same {
                 ResultVerdict {
@@ -104,6 +109,9 @@ impl Submitter {
         }
         if !is_about(task, us, result, facts) {
             return refused(TaskRefusal::Invalid);
+        }
+        if let Err(refusal) = facts.files {
+            return refused(refusal);
         }
         let receipt = Box::new(result.receipt.clone().countersign(&self.key));
         let delivery = Delivery {
@@ -135,6 +143,12 @@ fn is_about(task: &SubmittedTask, us: NodeId, result: &TaskResult, facts: &Resul
 }
 
 impl SubmittedTask {
+    /// Whether the peer can have heard of it: not while its files are on their
+    /// way, though their transfer names it.
+    fn is_offered_to(&self, peer: &NodeId) -> bool {
+        self.peer == *peer && self.awaits_files().is_none()
+    }
+
     /// Takes over an update that is newer than all before it.
     fn hear(&mut self, update: &Update, now: Timestamp) {
         self.heard = update.revision;

@@ -213,6 +213,7 @@ fn offer_answer(answer: &TaskAnswer) -> OfferAnswer {
 
 fn owed(task: &SubmittedTask) -> Option<OutgoingKind> {
     match task.phase {
+        SubmittedPhase::Queued { .. } if task.awaits_files().is_some() => None,
         SubmittedPhase::Queued { .. } => Some(OutgoingKind::Offer),
         SubmittedPhase::Delivered { .. }
         | SubmittedPhase::Accepted { .. }

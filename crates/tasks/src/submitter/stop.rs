@@ -59,7 +59,8 @@ impl Submitter {
         match &task.phase {
             SubmittedPhase::Queued { .. } => {
                 // The worker may have it all the same: the answer may be lost.
-                let request = CancelRequest { at: now, grace, reason: reason.clone(), owed: true };
+                let owed = task.awaits_files().is_none();
+                let request = CancelRequest { at: now, grace, reason: reason.clone(), owed };
                 task.cancel = Some(request);
                 let cause = if reason.is_empty() { "cancelled here" } else { reason.as_str() };
                 let ending = Ending {

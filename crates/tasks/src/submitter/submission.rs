@@ -4,8 +4,10 @@ use core::time::Duration;
 
 use pilot_identity::{Digest, NodeId, Timestamp};
 use pilot_proto::TaskId;
+use pilot_proto::tasks::Attached;
 
 use super::{Submitter, SubmitterOutput};
+use crate::freight::Freight;
 use crate::history::History;
 use crate::shelf::Record as _;
 use crate::state::TaskState;
@@ -35,6 +37,8 @@ pub struct Submission {
     pub body_digest: Digest,
     /// Submitting again with the same key finds the first task.
     pub idempotency_key: Option<String>,
+    /// The files that go ahead of it, as its body says; on their way already.
+    pub attached: Option<Attached>,
 }
 
 /// A task that was taken, now or before.
@@ -136,6 +140,7 @@ impl SubmittedTask {
             heard: 0,
             cancel: None,
             history,
+            freight: submission.attached.map(Freight::on_its_way),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::outgoing::{OutgoingKey, OutgoingKind};
 use crate::state::TaskState;
 
 mod ending;
+mod files;
 mod outbox;
 
 fn key(seed: u8) -> Arc<NodeKey> {
@@ -45,6 +46,7 @@ fn submission(number: u8) -> Submission {
         body_len: 100,
         body_digest: Digest::of(&[number]),
         idempotency_key: None,
+        attached: None,
     }
 }
 
@@ -60,7 +62,9 @@ fn drain(machine: &mut Submitter) -> Vec<Outgoing> {
                 assert_eq!(to, worker());
                 sent.extend(requests);
             }
-            SubmitterOutput::Changed { .. } | SubmitterOutput::Owed { .. } => {}
+            SubmitterOutput::Changed { .. }
+            | SubmitterOutput::Owed { .. }
+            | SubmitterOutput::Unload(_) => {}
         }
     }
     sent
@@ -128,8 +132,12 @@ fn result(outcome: Outcome, body: &'static [u8]) -> (TaskResult, ResultFacts) {
     }
     .sign(&key(2));
     let result = TaskResult { id: id(1), attempt: 1, outcome, body: body.into(), receipt };
-    let facts =
-        ResultFacts { digest: Digest::of(body), len: body.len() as u64, reason: String::new() };
+    let facts = ResultFacts {
+        digest: Digest::of(body),
+        len: body.len() as u64,
+        reason: String::new(),
+        files: Ok(()),
+    };
     (result, facts)
 }
 

@@ -2,10 +2,11 @@
 
 use pilot_identity::{Digest, NodeKey, Outcome, Timestamp};
 use pilot_proto::TaskId;
-use pilot_proto::tasks::{MAX_NOTE, ResultBody};
+use pilot_proto::tasks::{Attached, MAX_NOTE, ResultBody};
 use pilot_proto::text::Text;
 
 use super::Worker;
+use crate::freight::Freight;
 use crate::received::{ReceivedPhase, ReceivedTask, WorkEnding};
 use crate::state::TaskState;
 
@@ -38,6 +39,8 @@ pub struct Work {
     pub len: u64,
     /// The reason in it; cut to [`MAX_NOTE`] bytes.
     pub reason: String,
+    /// The files that go ahead of it, as the body says; on their way already.
+    pub attached: Option<Attached>,
 }
 
 /// A result that was taken, now or before.
@@ -122,6 +125,7 @@ impl Worker {
             digest: work.digest,
             len: work.len,
         };
+        task.freight = work.attached.map(Freight::on_its_way);
         task.finish(ending, &self.key);
         let state = task.state();
         self.commit(id, None);
@@ -209,7 +213,7 @@ fn encode(body: &ResultBody) -> Vec<u8> {
 }
 
 impl ReceivedTask {
-    fn finish(&mut self, ending: WorkEnding, key: &NodeKey) {
+    pub(super) fn finish(&mut self, ending: WorkEnding, key: &NodeKey) {
         let receipt = Box::new(self.receipt(key.id(), &ending).sign(key));
         let (at, cause) = (ending.at, ending.reason.clone());
         let cause = if cause.is_empty() { "the result was given".to_owned() } else { cause };

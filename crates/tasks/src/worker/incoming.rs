@@ -21,6 +21,9 @@ pub struct OfferFacts {
     pub len: u64,
     /// Of the description; cut to [`MAX_SUMMARY`](crate::MAX_SUMMARY) characters.
     pub summary: String,
+    /// Whether the files that it names are here, or how it is refused for them.
+    /// Of an offer that was taken before it does not matter.
+    pub files: Result<(), TaskRefusal>,
 }
 
 /// What to answer to an offer, once this drain's commit is on disk.
@@ -52,6 +55,8 @@ impl Worker {
             Err(TaskRefusal::Invalid)
         } else if self.is_full_for(&peer) {
             Err(TaskRefusal::QueueFull)
+        } else if let Err(refusal) = facts.files {
+            Err(refusal)
         } else {
             self.admit(ReceivedTask::offered(peer, offer, facts, now));
             self.outputs.push_back(WorkerOutput::Ready);
@@ -170,6 +175,7 @@ impl ReceivedTask {
             note: String::new(),
             cancel: None,
             history: History::default(),
+            freight: None,
         }
     }
 }

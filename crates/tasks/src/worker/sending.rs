@@ -205,7 +205,11 @@ fn owed(task: &ReceivedTask) -> Option<OutgoingKind> {
         ReceivedPhase::Accepted { .. } | ReceivedPhase::Running { .. } => {
             Some(OutgoingKind::Update)
         }
-        ReceivedPhase::Finished { hold, .. } => hold.is_none().then_some(OutgoingKind::Result),
+        ReceivedPhase::Finished { hold: Some(_), .. } => None,
+        ReceivedPhase::Finished { hold: None, .. } if task.awaits_files().is_some() => {
+            Some(OutgoingKind::Update)
+        }
+        ReceivedPhase::Finished { hold: None, .. } => Some(OutgoingKind::Result),
     }
 }
 
@@ -217,6 +221,8 @@ fn outgoing(task: &ReceivedTask, now: Timestamp) -> Option<Outgoing> {
         ReceivedPhase::Queued => WorkState::Queued,
         ReceivedPhase::Accepted { .. } => WorkState::Accepted,
         ReceivedPhase::Running { .. } => WorkState::Running,
+        // For its submitter it is not over before all of it is there.
+        ReceivedPhase::Finished { .. } if kind == OutgoingKind::Update => WorkState::Running,
         ReceivedPhase::Finished { ending, receipt, .. } => {
             let (outcome, receipt) = (ending.outcome, receipt.clone());
             return Some(Outgoing::new(key, ending.len, Message::Result { outcome, receipt }));

@@ -12,6 +12,7 @@ use crate::outgoing::{OutgoingKey, OutgoingKind};
 use crate::state::TaskState;
 
 mod delivery;
+mod files;
 mod life;
 mod offers;
 
@@ -56,6 +57,7 @@ fn take(machine: &mut Worker, peer: NodeId, offer: &Offer, now: Timestamp) -> Of
         digest: Digest::of(&offer.body),
         len: offer.body.len() as u64,
         summary: "s".repeat(500),
+        files: Ok(()),
     };
     machine.handle_offer(peer, offer, &facts, true, now)
 }
@@ -118,7 +120,8 @@ fn answer(machine: &mut Worker, key: &OutgoingKey, answer: &TaskAnswer) {
 }
 
 fn work(outcome: WorkOutcome, body: &[u8]) -> Work {
-    Work { outcome, digest: Digest::of(body), len: body.len() as u64, reason: String::new() }
+    let (digest, len) = (Digest::of(body), body.len() as u64);
+    Work { outcome, digest, len, reason: String::new(), attached: None }
 }
 
 fn done(body: &[u8]) -> Work {

@@ -1,9 +1,9 @@
 //! What survives a crash, watched for changes that must never happen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use pilot_proto::TaskId;
-use pilot_tasks::{ReceivedTask, SubmittedTask, TaskState};
+use pilot_proto::{TaskId, TransferId};
+use pilot_tasks::{Freight, ReceivedTask, SubmittedTask, TaskState};
 
 /// The disk of one node.
 #[derive(Debug, Default)]
@@ -13,8 +13,23 @@ pub(crate) struct Disk {
     pub(crate) tasks: BTreeMap<TaskId, Vec<u8>>,
     /// Encoded result bodies.
     pub(crate) results: BTreeMap<TaskId, Vec<u8>>,
+    /// What this node sends, or has sent.
+    pub(crate) transfers: BTreeMap<TransferId, Way>,
+    /// Those that no record answers for: to be cancelled at a start.
+    pub(crate) strays: BTreeSet<TransferId>,
+    /// What has come here, whole.
+    pub(crate) inbox: BTreeSet<TransferId>,
     states: BTreeMap<TaskId, Vec<TaskState>>,
     revisions: BTreeMap<TaskId, u64>,
+}
+
+/// How far a transfer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Moving,
+    Complete,
+    Failed,
+    Cancelled,
 }
 
 impl Disk {
@@ -23,9 +38,26 @@ impl Disk {
         self.write(task.terms.id, task.revision, task.state(), bytes);
     }
 
+    /// A result that waits for its files is not the end yet: they may fail.
     pub(crate) fn write_received(&mut self, task: &ReceivedTask) {
         let bytes = task.encode().unwrap();
-        self.write(task.terms.id, task.revision, task.state(), bytes);
+        let state = task.awaits_files().map_or_else(|| task.state(), |_| TaskState::Running);
+        self.write(task.terms.id, task.revision, state, bytes);
+    }
+
+    /// From now on a record answers for its transfer.
+    pub(crate) fn answer_for(&mut self, freight: Option<&Freight>) {
+        if let Some(freight) = freight {
+            self.strays.remove(&freight.attached.transfer);
+        }
+    }
+
+    /// Cancels a transfer, if it goes on.
+    pub(crate) fn cancel(&mut self, id: TransferId) {
+        if let Some(way @ Way::Moving) = self.transfers.get_mut(&id) {
+            *way = Way::Cancelled;
+        }
+        self.strays.remove(&id);
     }
 
     fn write(&mut self, id: TaskId, revision: u64, state: TaskState, bytes: Vec<u8>) {

@@ -87,9 +87,42 @@ fn a_declined_task_survives_every_crash_point() {
 }
 
 #[test]
+fn a_task_with_files_survives_every_crash_point() {
+    for order in [Order::Calm, Order::Busy, Order::Hasty] {
+        let runs = enumerate_single(Scenario { order, copies: 2, ..Scenario::with_files() });
+
+        assert!(runs >= 120, "only {runs} crash points");
+    }
+}
+
+#[test]
+fn a_cancelled_task_with_files_survives_every_crash_point() {
+    for scenario in Scenario::cancelled() {
+        let files = Scenario::with_files().task_files;
+        let runs =
+            enumerate_single(Scenario { task_files: files, result_files: files, ..scenario });
+
+        assert!(runs >= 20, "only {runs} crash points in {scenario:?}");
+    }
+}
+
+#[test]
+fn a_task_whose_files_do_not_get_there_survives_every_crash_point() {
+    for scenario in Scenario::without_their_files() {
+        for order in [Order::Calm, Order::Busy, Order::Hasty] {
+            let runs = enumerate_single(Scenario { order, ..scenario });
+
+            assert!(runs >= 18, "only {runs} crash points in {scenario:?}");
+        }
+    }
+}
+
+#[test]
 fn a_task_survives_a_crash_of_each_side_at_every_pair_of_points() {
     let mut runs = 0;
-    for scenario in [Scenario::plain(), Scenario::expiring(), Scenario::cancelled()[9]] {
+    let cancelled = Scenario::cancelled()[9];
+    let scenarios = [Scenario::plain(), Scenario::expiring(), cancelled, Scenario::with_files()];
+    for scenario in scenarios {
         let calm = check(scenario, &[]);
         for submitter in 1..=calm.points(Side::Submitter) {
             for worker in 1..=calm.points(Side::Worker) {

@@ -15,8 +15,21 @@ pub(crate) struct Scenario {
     pub(crate) agent: Agent,
     /// Milliseconds from submission to the deadline.
     pub(crate) deadline: Option<u64>,
+    /// What becomes of the files that go with the task, if some do.
+    pub(crate) task_files: Option<Files>,
+    /// And of those that go with its result.
+    pub(crate) result_files: Option<Files>,
     /// How the task may end for the submitter.
     pub(crate) ends: &'static [TaskState],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Files {
+    Arrive,
+    /// Their receiver does not take them, say.
+    Fail,
+    /// Their receiver is away.
+    Wait,
 }
 
 /// Whose turn it is when several could act.
@@ -57,6 +70,8 @@ impl Scenario {
             cancel: None,
             agent: Agent::Works,
             deadline: None,
+            task_files: None,
+            result_files: None,
             ends: &[TaskState::Succeeded],
         }
     }
@@ -92,6 +107,40 @@ impl Scenario {
             ends: &[TaskState::Expired],
             ..Self::plain()
         }
+    }
+
+    /// With files of both kinds, which get there.
+    pub(crate) const fn with_files() -> Self {
+        let files = Some(Files::Arrive);
+        Self { task_files: files, result_files: files, ..Self::plain() }
+    }
+
+    /// With files that do not get there, or not before the task has ended.
+    pub(crate) const fn without_their_files() -> [Self; 4] {
+        [
+            Self {
+                task_files: Some(Files::Fail),
+                ends: &[TaskState::Cancelled],
+                ..Self::with_files()
+            },
+            Self {
+                result_files: Some(Files::Fail),
+                ends: &[TaskState::Failed],
+                ..Self::with_files()
+            },
+            Self {
+                task_files: Some(Files::Wait),
+                deadline: Some(10_000),
+                ends: &[TaskState::Expired],
+                ..Self::with_files()
+            },
+            Self {
+                task_files: Some(Files::Wait),
+                cancel: Some(Stage::Submitted),
+                ends: &[TaskState::Cancelled],
+                ..Self::with_files()
+            },
+        ]
     }
 
     pub(crate) const fn declined() -> Self {

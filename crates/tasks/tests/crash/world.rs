@@ -2,6 +2,7 @@
 
 mod actors;
 mod checks;
+mod files;
 mod nodes;
 
 use std::collections::VecDeque;
@@ -63,6 +64,8 @@ pub(crate) struct World {
     link_failed: [bool; 2],
     /// Every request that was ever sent.
     sent: Vec<(Side, TaskRequest)>,
+    /// How many transfers there were.
+    transfers: u8,
     told: Told,
 }
 
@@ -89,6 +92,7 @@ impl World {
             in_flight: [Vec::new(), Vec::new()],
             link_failed: [false; 2],
             sent: Vec::new(),
+            transfers: 0,
             told: Told::default(),
         }
     }
@@ -140,6 +144,7 @@ impl World {
     fn restart(&mut self, side: Side) {
         self.in_flight[index(side)].clear();
         let key = self.keys[index(side)].clone();
+        self.cancel_strays(side);
         let disk = &self.disks[index(side)];
         match side {
             Side::Submitter => {
@@ -171,7 +176,11 @@ impl World {
         if self.scenario.order == Order::Calm && self.send_owed()? {
             return Ok(true);
         }
-        Ok(self.act()? || self.send_owed()? || self.let_time_pass()?)
+        Ok(self.act()?
+            || self.send_owed()?
+            || self.files_move()?
+            || self.look_at_files()?
+            || self.let_time_pass()?)
     }
 
     fn tell_failed_links(&mut self) -> Result<(), Crash> {

@@ -1,24 +1,25 @@
 //! The submitter among workers who lie.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pilot_identity::{Digest, NodeId, Outcome, Receipt, ReceiptTimes, Timestamp};
-use pilot_proto::TaskId;
 use pilot_proto::tasks::{TaskAnswer, TaskRefusal, TaskResult, Update, WorkState};
 use pilot_proto::text::Text;
+use pilot_proto::{TaskId, TransferId};
 use pilot_tasks::{
     OutgoingKey, OutgoingKind, ResultFacts, Submission, SubmittedTask, Submitter, SubmitterOutput,
     TrustLoss,
 };
 use proptest::prelude::*;
 
-use crate::world::{Watch, at, attempt, id, key, node, number, outcome, peer, refusal};
+use crate::world::{Watch, at, attached, attempt, id, key, node, number, outcome, peer, refusal};
 
 #[derive(Debug, Clone)]
 enum Step {
-    Submit { number: u8, to: usize, content: u8, keyed: bool, deadline: Option<u64> },
+    Submit { number: u8, to: usize, content: u8, keyed: bool, deadline: Option<u64>, files: bool },
     Cancel { number: u8 },
+    Files { number: u8, arrived: bool },
     Ready { peer: usize, max: usize },
     Answer { which: usize, from: usize, answer: Option<TaskRefusal> },
     OddAnswer { which: usize, from: usize },
@@ -30,7 +31,7 @@ enum Step {
     Crash,
 }
 
-/// What is wrong with a result's receipt.
+/// What is wrong with a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lie {
     None,
@@ -39,6 +40,7 @@ enum Lie {
     Digest,
     Attempt,
     Task,
+    Files,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -53,13 +55,23 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Lie::Digest),
         1 => Just(Lie::Attempt),
         1 => Just(Lie::Task),
+        1 => Just(Lie::Files),
     ];
     prop_oneof![
-        6 => (number(), peer(), 0..2_u8, any::<bool>(), prop::option::weighted(0.3, 0..60_u64))
-            .prop_map(|(number, to, content, keyed, deadline)| {
-                Step::Submit { number, to, content, keyed, deadline }
+        6 => (
+            number(),
+            peer(),
+            0..2_u8,
+            any::<bool>(),
+            prop::option::weighted(0.3, 0..60_u64),
+            any::<bool>(),
+        )
+            .prop_map(|(number, to, content, keyed, deadline, files)| {
+                Step::Submit { number, to, content, keyed, deadline, files }
             }),
         2 => number().prop_map(|number| Step::Cancel { number }),
+        4 => (number(), prop::bool::weighted(0.7))
+            .prop_map(|(number, arrived)| Step::Files { number, arrived }),
         6 => (peer(), 0..4_usize).prop_map(|(peer, max)| Step::Ready { peer, max }),
         6 => (0..8_usize, peer(), prop::option::of(refusal()))
             .prop_map(|(which, from, answer)| Step::Answer { which, from, answer }),
@@ -87,6 +99,9 @@ struct Model {
     machine: Submitter,
     disk: BTreeMap<TaskId, SubmittedTask>,
     in_flight: Vec<(NodeId, OutgoingKey)>,
+    /// Transfers that were cancelled, and tasks whose files are at the worker.
+    unloaded: BTreeSet<TransferId>,
+    loaded: BTreeSet<TaskId>,
     watch: Watch,
     now: u64,
 }
@@ -97,6 +112,8 @@ impl Model {
             machine: Submitter::new(key(0), 100),
             disk: BTreeMap::new(),
             in_flight: Vec::new(),
+            unloaded: BTreeSet::new(),
+            loaded: BTreeSet::new(),
             watch: Watch::default(),
             now: 0,
         }
@@ -119,7 +136,7 @@ impl Model {
             match output {
                 SubmitterOutput::Persist(record) => {
                     let (id, revision) = (record.terms.id, record.revision);
-                    self.watch.see(id, revision, record.state());
+                    self.watch.see(id, revision, record.state(), record.state().is_terminal());
                     self.disk.insert(id, *record);
                     self.machine.handle_persisted(&id, revision);
                 }
@@ -127,6 +144,9 @@ impl Model {
                     for request in requests {
                         let record = &self.disk[&request.key.id];
                         assert_eq!((record.peer, record.revision), (to, request.key.revision));
+                        let has_files =
+                            record.freight.is_none() || self.loaded.contains(&record.terms.id);
+                        assert!(has_files, "sent before its files were there: {record:?}");
                         self.in_flight.push((to, request.key));
                     }
                 }
@@ -134,7 +154,16 @@ impl Model {
                     assert!(self.disk[&id].revision >= revision, "told before it was on disk");
                 }
                 SubmitterOutput::Owed { .. } => {}
+                SubmitterOutput::Unload(transfer) => {
+                    assert!(self.unloaded.insert(transfer), "cancelled twice");
+                }
             }
+        }
+        for task in self.disk.values() {
+            let waits = task.awaits_files().map(|files| files.transfer);
+            let of_no_use = waits.is_some_and(|transfer| self.unloaded.contains(&transfer));
+            assert_eq!(of_no_use, waits.is_some() && task.ending().is_some(), "{task:?}");
+            assert!(waits.is_none() || task.delivery().is_none(), "a result of no offer");
         }
         for task in self.machine.tasks() {
             assert_eq!(Some(task), self.disk.get(&task.terms.id), "memory and disk differ");
@@ -145,9 +174,10 @@ impl Model {
     fn apply(&mut self, step: Step) {
         let now = self.now();
         match step {
-            Step::Submit { number, to, content, keyed, deadline } => {
-                self.submit(number, to, content, keyed, deadline);
+            Step::Submit { number, to, content, keyed, deadline, files } => {
+                self.submit(number, to, content, keyed, deadline, files);
             }
+            Step::Files { number, arrived } => self.files(number, arrived),
             Step::Cancel { number } => {
                 self.load(&id(number));
                 // Whether it could be cancelled is the user's concern.
@@ -217,7 +247,39 @@ impl Model {
         }
     }
 
-    fn submit(&mut self, number: u8, to: usize, content: u8, keyed: bool, deadline: Option<u64>) {
+    /// The transfer of a task's files has ended, as it does once.
+    fn files(&mut self, number: u8, arrived: bool) {
+        let id = id(number);
+        self.load(&id);
+        let before = self.disk.get(&id).cloned();
+        let waits = before
+            .as_ref()
+            .is_some_and(|task| task.awaits_files().is_some() && task.ending().is_none());
+        if arrived && waits {
+            self.loaded.insert(id);
+        }
+        match arrived {
+            true => self.machine.handle_files_arrived(&id, self.now()),
+            false => self.machine.handle_files_failed(&id, "why", self.now()),
+        }
+        self.drain();
+        let after = self.disk.get(&id);
+        if !waits {
+            assert_eq!(after, before.as_ref());
+        } else if !arrived {
+            assert_eq!(after.unwrap().ending().unwrap().outcome, Outcome::Cancelled);
+        }
+    }
+
+    fn submit(
+        &mut self,
+        number: u8,
+        to: usize,
+        content: u8,
+        keyed: bool,
+        deadline: Option<u64>,
+        files: bool,
+    ) {
         let key = keyed.then(|| format!("key {number}"));
         self.load(&id(number));
         if let Some(key) = &key
@@ -237,6 +299,7 @@ impl Model {
             body_len: 1,
             body_digest: Digest::of(&[content]),
             idempotency_key: key,
+            attached: files.then(|| attached(number)),
         };
         let now = self.now();
         let submitted = self.machine.submit(submission, now);
@@ -260,13 +323,15 @@ impl Model {
         };
         let answer = self.machine.handle_update(node(from), &update, self.now());
         self.drain();
+        let is_offered =
+            |task: &SubmittedTask| task.peer == node(from) && task.awaits_files().is_none();
         let entitled = before
             .as_ref()
-            .is_some_and(|task| task.peer == node(from) && attempt == 1 && task.ending().is_none());
+            .is_some_and(|task| is_offered(task) && attempt == 1 && task.ending().is_none());
         if !entitled {
             assert_eq!(self.disk.get(&id(number)), before.as_ref());
         }
-        if before.is_none_or(|task| task.peer != node(from)) {
+        if before.is_none_or(|task| !is_offered(&task)) {
             assert_eq!(answer, TaskAnswer::Refused(TaskRefusal::Unknown));
         }
     }
@@ -293,7 +358,7 @@ impl Model {
             times: ReceiptTimes::default(),
         };
         let receipt = match lie {
-            Lie::None => statement.sign(&key(from)),
+            Lie::None | Lie::Files => statement.sign(&key(from)),
             Lie::Signer => statement.sign(&key(3 - from)),
             Lie::Submitter => Receipt { submitter: node(from), ..statement }.sign(&key(from)),
             Lie::Digest => Receipt { digest: Digest::of(b"lie"), ..statement }.sign(&key(from)),
@@ -302,7 +367,8 @@ impl Model {
         };
         let result =
             TaskResult { id: id(number), attempt, outcome, body: vec![body].into(), receipt };
-        let facts = ResultFacts { digest, len: 1, reason: String::new() };
+        let files = if lie == Lie::Files { Err(TaskRefusal::Invalid) } else { Ok(()) };
+        let facts = ResultFacts { digest, len: 1, reason: String::new(), files };
         let verdict = self.machine.handle_result(node(from), &result, &facts, self.now());
         self.drain();
         let after = self.disk.get(&id(number));
@@ -324,6 +390,7 @@ impl Model {
     /// Honest workers bring everything to its end.
     fn settle(&mut self) {
         for number in 0..4 {
+            self.files(number, true);
             for from in [1, 2] {
                 self.result(number, from, 1, Outcome::Failed, 0, Lie::None);
             }

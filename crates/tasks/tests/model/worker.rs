@@ -12,24 +12,71 @@ use pilot_tasks::{
 };
 use proptest::prelude::*;
 
-use crate::world::{Watch, at, attempt, id, key, node, number, peer, refusal};
+use crate::world::{Watch, at, attached, attempt, id, key, node, number, peer, refusal};
 
 const LIMITS: WorkerLimits = WorkerLimits { in_all: 3, per_submitter: 2 };
 
 #[derive(Debug, Clone)]
 enum Step {
-    Offer { number: u8, from: usize, attempt: u32, content: u8, may: bool, ms: Option<u64> },
-    Cancel { number: u8, from: usize, attempt: u32, grace: u64 },
-    Accept { from: Option<usize> },
-    Progress { number: u8 },
-    Finish { number: u8, outcome: WorkOutcome, body: u8 },
-    Decline { number: u8 },
-    Ready { peer: usize, max: usize },
-    Answer { which: usize, from: usize, refusal: Option<TaskRefusal> },
-    Receipt { which: usize, from: usize, of: usize, signer: usize },
-    Fail { peer: usize },
-    Trust { peer: usize, lost: bool },
-    Wait { seconds: u64 },
+    Offer {
+        number: u8,
+        from: usize,
+        attempt: u32,
+        content: u8,
+        may: bool,
+        ms: Option<u64>,
+        here: bool,
+    },
+    Cancel {
+        number: u8,
+        from: usize,
+        attempt: u32,
+        grace: u64,
+    },
+    Accept {
+        from: Option<usize>,
+    },
+    Progress {
+        number: u8,
+    },
+    Finish {
+        number: u8,
+        outcome: WorkOutcome,
+        body: u8,
+        files: bool,
+    },
+    Files {
+        number: u8,
+        arrived: bool,
+    },
+    Decline {
+        number: u8,
+    },
+    Ready {
+        peer: usize,
+        max: usize,
+    },
+    Answer {
+        which: usize,
+        from: usize,
+        refusal: Option<TaskRefusal>,
+    },
+    Receipt {
+        which: usize,
+        from: usize,
+        of: usize,
+        signer: usize,
+    },
+    Fail {
+        peer: usize,
+    },
+    Trust {
+        peer: usize,
+        lost: bool,
+    },
+    Wait {
+        seconds: u64,
+    },
     Crash,
 }
 
@@ -37,18 +84,28 @@ fn step() -> impl Strategy<Value = Step> {
     let done = prop_oneof![Just(WorkOutcome::Succeeded), Just(WorkOutcome::Failed)];
     let ms = prop::option::weighted(0.3, prop_oneof![0..60_000_u64, Just(u64::MAX)]);
     prop_oneof![
-        8 => (number(), peer(), attempt(), 0..2_u8, prop::bool::weighted(0.9), ms).prop_map(
-            |(number, from, attempt, content, may, ms)| {
-                Step::Offer { number, from, attempt, content, may, ms }
-            }
-        ),
+        8 => (
+            number(),
+            peer(),
+            attempt(),
+            0..2_u8,
+            prop::bool::weighted(0.9),
+            ms,
+            prop::bool::weighted(0.8),
+        )
+            .prop_map(|(number, from, attempt, content, may, ms, here)| {
+                Step::Offer { number, from, attempt, content, may, ms, here }
+            }),
         3 => (number(), peer(), attempt(), prop_oneof![0..9_000_u64, Just(u64::MAX)]).prop_map(
             |(number, from, attempt, grace)| Step::Cancel { number, from, attempt, grace }
         ),
         5 => prop::option::weighted(0.3, peer()).prop_map(|from| Step::Accept { from }),
         3 => number().prop_map(|number| Step::Progress { number }),
-        4 => (number(), done, 0..2_u8)
-            .prop_map(|(number, outcome, body)| Step::Finish { number, outcome, body }),
+        4 => (number(), done, 0..2_u8, any::<bool>()).prop_map(|(number, outcome, body, files)| {
+            Step::Finish { number, outcome, body, files }
+        }),
+        4 => (number(), prop::bool::weighted(0.7))
+            .prop_map(|(number, arrived)| Step::Files { number, arrived }),
         1 => number().prop_map(|number| Step::Decline { number }),
         5 => (peer(), 0..4_usize).prop_map(|(peer, max)| Step::Ready { peer, max }),
         2 => (0..8_usize, peer(), prop::option::of(refusal()))
@@ -72,6 +129,8 @@ struct Model {
     /// Tasks whose submitter signed for the result.
     confirmed: BTreeSet<TaskId>,
     handed_out: BTreeSet<TaskId>,
+    /// Tasks the files of whose result are at the submitter.
+    loaded: BTreeSet<TaskId>,
     watch: Watch,
     now: u64,
 }
@@ -85,6 +144,7 @@ impl Model {
             results: Vec::new(),
             confirmed: BTreeSet::new(),
             handed_out: BTreeSet::new(),
+            loaded: BTreeSet::new(),
             watch: Watch::default(),
             now: 0,
         }
@@ -112,7 +172,8 @@ impl Model {
                     if let Some(body) = result_body {
                         assert_eq!(record.ending().unwrap().digest, Digest::of(&body));
                     }
-                    self.watch.see(id, revision, record.state());
+                    let over = record.ending().is_some() && record.awaits_files().is_none();
+                    self.watch.see(id, revision, record.state(), over);
                     self.disk.insert(id, *record);
                     self.machine.handle_persisted(&id, revision);
                 }
@@ -125,6 +186,9 @@ impl Model {
                         if let TaskRequest::Result(result) =
                             request.into_request(bytes::Bytes::new())
                         {
+                            let has_files =
+                                record.freight.is_none() || self.loaded.contains(&key.id);
+                            assert!(has_files, "sent before its files were there: {record:?}");
                             self.results.push(result);
                         }
                     }
@@ -154,8 +218,17 @@ impl Model {
     fn apply(&mut self, step: Step) {
         let now = self.now();
         match step {
-            Step::Offer { number, from, attempt, content, may, ms } => {
-                self.offer(number, from, attempt, content, may, ms);
+            Step::Offer { number, from, attempt, content, may, ms, here } => {
+                let offer = Offer {
+                    id: id(number),
+                    attempt,
+                    priority: i16::from(content),
+                    deadline_ms: ms,
+                    queue_timeout_ms: ms,
+                    run_timeout_ms: ms,
+                    body: vec![content].into(),
+                };
+                self.offer(number, from, &offer, may, here);
             }
             Step::Cancel { number, from, attempt, grace } => {
                 self.cancel(number, from, attempt, grace);
@@ -165,7 +238,10 @@ impl Model {
                 let id = self.load(number);
                 let _told = self.machine.progress(&id, Some(5), Some("n"), now);
             }
-            Step::Finish { number, outcome, body } => self.finish(number, outcome, body),
+            Step::Finish { number, outcome, body, files } => {
+                self.finish(number, outcome, body, files);
+            }
+            Step::Files { number, arrived } => self.files(number, arrived),
             Step::Decline { number } => {
                 let id = self.load(number);
                 let _told = self.machine.decline(&id, "no", now);
@@ -209,36 +285,22 @@ impl Model {
         self.drain();
     }
 
-    fn offer(
-        &mut self,
-        number: u8,
-        from: usize,
-        attempt: u32,
-        content: u8,
-        may: bool,
-        ms: Option<u64>,
-    ) {
+    fn offer(&mut self, number: u8, from: usize, offer: &Offer, may: bool, here: bool) {
         let before = self.disk.get(&id(number)).cloned();
         // A full worker holds no settled task that was only looked up.
         let id = self.load(number);
-        let offer = Offer {
-            id,
-            attempt,
-            priority: i16::from(content),
-            deadline_ms: ms,
-            queue_timeout_ms: ms,
-            run_timeout_ms: ms,
-            body: vec![content].into(),
-        };
-        let facts = OfferFacts { digest: Digest::of(&[content]), len: 1, summary: String::new() };
+        let files = if here { Ok(()) } else { Err(TaskRefusal::Internal) };
+        let facts =
+            OfferFacts { digest: Digest::of(&offer.body), len: 1, summary: String::new(), files };
         let now = self.now();
-        let verdict = self.machine.handle_offer(node(from), &offer, &facts, may, now);
+        let verdict = self.machine.handle_offer(node(from), offer, &facts, may, now);
         self.drain();
         let after = self.disk.get(&id);
         if verdict.answer == TaskAnswer::Offered {
             let after = after.expect("on disk before it is confirmed");
-            assert_eq!((after.peer, after.terms.attempt), (node(from), attempt));
+            assert_eq!((after.peer, after.terms.attempt), (node(from), offer.attempt));
             assert_eq!(verdict.keep_body, before.is_none());
+            assert!(here || before.is_some(), "taken without its files");
         } else {
             assert_eq!(after, before.as_ref());
         }
@@ -270,10 +332,33 @@ impl Model {
         assert!(from.is_none_or(|from| task.peer == node(from)));
     }
 
-    fn finish(&mut self, number: u8, outcome: WorkOutcome, body: u8) {
+    /// The transfer of a result's files has ended, as it does once.
+    fn files(&mut self, number: u8, arrived: bool) {
+        let id = self.load(number);
+        let before = self.disk.get(&id).cloned();
+        let waits = before.as_ref().is_some_and(|task| task.awaits_files().is_some());
+        if arrived {
+            self.loaded.extend(waits.then_some(id));
+            self.machine.handle_files_arrived(&id, self.now());
+        } else {
+            let (outcome, digest) = (WorkOutcome::Failed, Digest::of(b"rest"));
+            let rest = Work { outcome, digest, len: 4, reason: String::new(), attached: None };
+            assert_eq!(self.machine.handle_files_failed(&id, &rest, self.now()), waits);
+        }
+        self.drain();
+        let after = self.disk.get(&id);
+        if !waits {
+            assert_eq!(after, before.as_ref());
+        } else if !arrived {
+            assert_eq!(after.unwrap().ending().unwrap().digest, Digest::of(b"rest"));
+        }
+    }
+
+    fn finish(&mut self, number: u8, outcome: WorkOutcome, body: u8, files: bool) {
         let id = self.load(number);
         let digest = Digest::of(&[body]);
-        let work = Work { outcome, digest, len: 1, reason: String::new() };
+        let attached = files.then(|| attached(number));
+        let work = Work { outcome, digest, len: 1, reason: String::new(), attached };
         let finished = self.machine.finish(&id, &work, self.now());
         self.drain();
         if finished.is_ok() {
@@ -309,10 +394,11 @@ impl Model {
     fn settle(&mut self) {
         for number in 0..4 {
             self.apply(Step::Accept { from: None });
-            self.finish(number, WorkOutcome::Succeeded, 0);
+            self.finish(number, WorkOutcome::Succeeded, 0, true);
         }
         for number in 0..4 {
-            self.finish(number, WorkOutcome::Succeeded, 0);
+            self.finish(number, WorkOutcome::Succeeded, 0, true);
+            self.files(number, number % 2 == 0);
         }
         self.apply(Step::Crash);
         for peer in [1, 2] {

@@ -56,6 +56,11 @@ fn text(task: &AcceptedTask) -> String {
         ("deadline", task.deadline_at.as_ref().map(ToString::to_string)),
         ("ends at the latest", task.lease_expires_at.as_ref().map(ToString::to_string)),
     ]);
-    text.push_str(&content(&task.params, &task.attachments, &task.description));
+    text.push_str(&content(
+        &task.params,
+        &task.attachments,
+        task.attached.as_ref(),
+        &task.description,
+    ));
     text
 }

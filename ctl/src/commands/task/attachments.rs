@@ -1,14 +1,15 @@
 use std::path::PathBuf;
 
-use pilot_local_api::Base64;
-use pilot_local_api::proto::TaskId;
-use pilot_local_api::tasks::{Attachment, ContentFile};
+use pilot_local_api::proto::{FileName, TaskId};
+use pilot_local_api::tasks::{Attachment, ContentFile, TaskView};
+use pilot_local_api::transfers::PathText;
+use pilot_local_api::{ApiError, Base64, ErrorCode};
 
 use crate::Ctl;
 use crate::failure::Failure;
 use crate::{files, shown};
 
-/// List the files that came with a task, or write them into a folder.
+/// List the files that came with a task and where they are, or write them into a folder.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     id: TaskId,
@@ -18,24 +19,32 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(Args { id, out }: Args, ctl: &Ctl) -> Result<(), Failure> {
-    let mut attachments = ctl.client.task(id).await?.attachments;
+    let TaskView { mut attachments, attached, .. } = ctl.client.task(id).await?;
     if let Some(out) = &out {
-        let mut whole = Vec::with_capacity(attachments.len());
+        let mut inside = Vec::new();
         for attachment in &mut attachments {
-            let content = ctl.client.attachment(id, attachment.name.as_str()).await?;
-            whole.push(ContentFile {
-                name: attachment.name.clone(),
-                content_base64: Base64(content),
-            });
-            attachment.path = Some(out.join(attachment.name.as_str()).display().to_string());
+            if attachment.path.is_none() {
+                inside.push(content(ctl, id, &attachment.name).await?);
+            }
+            attachment.path = Some(out.join(attachment.name.as_path()).into());
         }
-        files::write(out, &whole)?;
+        files::write(out, inside, attached.as_ref()).await?;
     }
     ctl.ui.answer(&attachments, |attachments| attachments.iter().map(line).collect())
 }
 
+/// One that is inside the task itself.
+async fn content(ctl: &Ctl, id: TaskId, name: &PathText) -> Result<ContentFile, Failure> {
+    let name = name.as_path().to_str().and_then(|name| name.parse::<FileName>().ok());
+    let name = name.ok_or_else(|| {
+        let message = "the daemon names a file that a task cannot hold";
+        ApiError::new(ErrorCode::VersionMismatch, message)
+    })?;
+    let content = ctl.client.attachment(id, name.as_str()).await?;
+    Ok(ContentFile { name, content_base64: Base64(content) })
+}
+
 fn line(attachment: &Attachment) -> String {
-    let path = attachment.path.clone();
-    let name = path.unwrap_or_else(|| attachment.name.as_str().to_owned());
-    format!("{}  {} bytes\n", shown::line(&name), attachment.size)
+    let name = attachment.path.as_ref().unwrap_or(&attachment.name);
+    format!("{}  {} bytes\n", shown::path(name.as_bytes()), attachment.size)
 }

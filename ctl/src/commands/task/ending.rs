@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use pilot_local_api::errors::{ApiError, ErrorCode};
 use pilot_local_api::proto::TaskId;
-use pilot_local_api::tasks::{ContentFile, ResultView, TaskState, TaskView, WaitQuery};
+use pilot_local_api::tasks::{Attachment, ResultView, TaskState, TaskView, WaitQuery};
 
 use super::called;
 use crate::Ctl;
@@ -16,6 +16,9 @@ use crate::{files, shown};
 
 /// How long a task is waited for if nothing is said.
 pub(super) const WAIT: &str = "1h";
+
+/// Names of files that are told on one line.
+const SHOWN_NAMES: usize = 20;
 
 /// The longest single wait that is asked of the daemon.
 const ONE_WAIT: Duration = Duration::from_secs(60);
@@ -97,9 +100,9 @@ pub(super) async fn show_result(ctl: &Ctl, id: TaskId, out: Option<&Path>) -> Re
     let view = patiently(ctl, AtFirst::Wait, || ctl.client.result(id)).await;
     let mut view = view.map_err(|error| not_answered(error.into(), id))?;
     if let Some(out) = out {
-        files::write(out, &view.files)?;
-        if !ctl.ui.json() && !view.files.is_empty() {
-            ctl.ui.say(&format!("{} written to {}", names(&view.files), out.display()));
+        files::write(out, view.files.clone(), view.attached.as_ref()).await?;
+        if !ctl.ui.json() && !view.attachments.is_empty() {
+            ctl.ui.say(&format!("{} written to {}", names(&view.attachments), out.display()));
         }
     }
     if ctl.ui.json() {
@@ -115,19 +118,23 @@ fn print(ctl: &Ctl, view: &mut ResultView, tell_files: bool) -> Result<(), Failu
         ApiError::new(ErrorCode::VersionMismatch, format!("the daemon's answer: {error}"))
     })?;
     ctl.ui.peer_data(&data)?;
-    if tell_files && !view.files.is_empty() {
-        let (from, names, id) = (called(&view.from), names(&view.files), view.id);
+    if tell_files && !view.attachments.is_empty() {
+        let (from, names, id) = (called(&view.from), names(&view.attachments), view.id);
         ctl.ui.say(&format!("files of {from}: {names}"));
         ctl.ui.say(&format!("to write them: pilotctl task result {id} --out DIR"));
     }
     Ok(())
 }
 
-fn names(files: &[ContentFile]) -> String {
-    let name = |file: &ContentFile| {
-        format!("{} ({} bytes)", shown::line(file.name.as_str()), file.content_base64.0.len())
-    };
-    files.iter().map(name).collect::<Vec<_>>().join(", ")
+/// The first files by their names, and how many more there are.
+fn names(files: &[Attachment]) -> String {
+    let name =
+        |file: &Attachment| format!("{} ({} bytes)", shown::path(file.name.as_bytes()), file.size);
+    let mut names: Vec<String> = files.iter().take(SHOWN_NAMES).map(name).collect();
+    if let Some(more @ 1..) = files.len().checked_sub(SHOWN_NAMES) {
+        names.push(format!("and {more} more"));
+    }
+    names.join(", ")
 }
 
 #[cfg(test)]

@@ -37,7 +37,12 @@ fn text(task: &TaskView) -> String {
         ("note", line(&task.note)),
         ("reason", line(&task.reason)),
     ]);
-    text.push_str(&content(&task.params, &task.attachments, &task.description));
+    text.push_str(&content(
+        &task.params,
+        &task.attachments,
+        task.attached.as_ref(),
+        &task.description,
+    ));
     for change in &task.history {
         let cause = shown::line(&change.cause);
         text.push_str(&format!("{}  {:9}  {cause}\n", change.at, change.state.word()));

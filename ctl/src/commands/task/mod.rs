@@ -14,7 +14,7 @@ mod wait;
 mod watch;
 
 use clap::Subcommand;
-use pilot_local_api::tasks::{Attachment, Params};
+use pilot_local_api::tasks::{AttachedFiles, Attachment, Params};
 
 use super::{called, cell};
 use crate::Ctl;
@@ -59,14 +59,24 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
 }
 
 /// What its submitter wrote into a task, a line for each part.
-fn content(params: &Params, attachments: &[Attachment], description: &str) -> String {
+fn content(
+    params: &Params,
+    attachments: &[Attachment],
+    attached: Option<&AttachedFiles>,
+    description: &str,
+) -> String {
     let mut text = String::new();
     for (name, value) in &params.0 {
         text.push_str(&format!("param {}: {}\n", shown::line(name), shown::line(value)));
     }
     for file in attachments {
-        let name = shown::line(file.name.as_str());
-        text.push_str(&format!("attachment {name}: {} bytes\n", file.size));
+        let name = shown::path(file.name.as_bytes());
+        let at = file.path.as_ref();
+        let at = at.map(|path| format!(", {}", shown::path(path.as_bytes()))).unwrap_or_default();
+        text.push_str(&format!("attachment {name}: {} bytes{at}\n", file.size));
+    }
+    if let Some(AttachedFiles { transfer, files, bytes, .. }) = attached {
+        text.push_str(&format!("attached: {files} files, {bytes} bytes, transfer {transfer}\n"));
     }
     text.push_str(&format!("description: {}\n", shown::lines(description)));
     text

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     id: TaskId,
-    /// Write the files that came with it into this folder; none is overwritten.
+    /// Write the files that came with it into this folder; nothing is overwritten.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }

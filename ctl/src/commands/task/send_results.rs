@@ -8,13 +8,14 @@ use serde::de::IgnoredAny;
 
 use crate::Ctl;
 use crate::failure::Failure;
-use crate::files;
+use crate::load::{Given, Load};
 use crate::payload::{Payload, Payloads};
 use crate::waiting::{AtFirst, patiently};
 
 /// End an accepted task with its result; safe on disk once this returns.
 ///
-/// Sending the same result again is harmless. If the daemon restarts
+/// Its files may change or go away then; the submitter has the result once all
+/// of them are there. Sending the same result again is harmless. If the daemon restarts
 /// meanwhile, the result is sent when it is back, within 30 s.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -25,10 +26,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DATA", allow_hyphen_values = true)]
     #[arg(value_parser = OsStringValueParser::new().map(Payload::from))]
     data: Option<Payload>,
-    /// A file that goes with it. Repeatable; everything together at most 16 MiB.
-    #[arg(long, value_name = "FILE")]
+    /// A file or folder of any size that goes with it. Repeatable. The daemon keeps a copy.
+    #[arg(long, value_name = "PATH")]
     file: Vec<PathBuf>,
-    /// A folder whose files go with it.
+    /// A folder all content of which goes with it, folders in it, too.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// How it ended.
@@ -67,17 +68,18 @@ fn request(args: Args) -> Result<SendResultsRequest, Failure> {
         }
         (data, data_base64) = data_fields(bytes);
     }
-    let mut with: Vec<_> = Vec::new();
+    let mut given = Given::default();
     for path in &args.file {
-        with.push(files::read(path, "--file")?);
+        given.add(path, "--file")?;
     }
     if let Some(dir) = &args.dir {
-        with.extend(files::read_dir(dir, "--dir")?);
+        given.add_all_in(dir, "--dir")?;
     }
+    let Load { files, attach } = given.load()?;
     let status = match args.status {
         Status::Ok => ResultStatus::Ok,
         Status::Failed => ResultStatus::Failed,
     };
     let (is_json, reason) = (args.json_data, args.reason);
-    Ok(SendResultsRequest { status, data, data_base64, is_json, reason, files: with })
+    Ok(SendResultsRequest { status, data, data_base64, is_json, reason, files, attach })
 }

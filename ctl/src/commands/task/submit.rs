@@ -9,12 +9,15 @@ use pilot_local_api::tasks::{Params, SubmitRequest};
 use super::ending::{WAIT, ended, goes_on, show_result, verdict};
 use crate::Ctl;
 use crate::failure::Failure;
-use crate::files;
+use crate::load::{Given, Load};
 use crate::payload::{Param, Payload, Payloads};
 use crate::random::fresh_id;
 use crate::waiting::{AtFirst, patiently, until_signal};
 
 /// Submit a task to a peer. Prints its id once it is safe on disk.
+///
+/// What is attached may change or go away then; the task is offered to the peer
+/// once all of it is there.
 ///
 /// With --wait the id goes to stderr and the result, when it is there, to
 /// stdout. Ctrl-C stops waiting, not the task.
@@ -31,8 +34,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME=VALUE")]
     #[arg(value_parser = OsStringValueParser::new().try_map(Param::try_from))]
     param: Vec<Param>,
-    /// A file that goes with it. Repeatable; everything together at most 16 MiB.
-    #[arg(long, value_name = "FILE")]
+    /// A file or folder of any size that goes with it. Repeatable. The daemon keeps a copy.
+    #[arg(long, value_name = "PATH")]
     attach: Vec<PathBuf>,
     /// Higher is accepted first; 0 is usual.
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
@@ -98,15 +101,19 @@ fn request(args: Args) -> Result<(TaskId, SubmitRequest), Failure> {
         let value = payloads.text(&value, &format!("--param {name}"))?;
         params.push((name, value));
     }
-    let attached: Result<Vec<_>, Failure> =
-        args.attach.iter().map(|path| files::read(path, "--attach")).collect();
+    let mut given = Given::default();
+    for path in &args.attach {
+        given.add(path, "--attach")?;
+    }
+    let Load { files, attach } = given.load()?;
     let id = fresh_id(TaskId::new)?;
     let request = SubmitRequest {
         id: Some(id),
         to: args.to,
         description,
         params: Params(params),
-        files: attached?,
+        files,
+        attach,
         priority: args.priority,
         deadline_in_ms: args.deadline.map(HumanDuration::as_millis),
         queue_timeout_ms: args.queue_timeout.map(HumanDuration::as_millis),

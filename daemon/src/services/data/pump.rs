@@ -2,8 +2,9 @@
 //!
 //! A thread reads and hashes ahead of the stream, by a few batches: small
 //! pieces are put together, so that ten thousand of them cost a few hundred
-//! writes. When it is ahead as far as it may be, the line is what takes the
-//! time, and it packs what packs.
+//! writes. Where the line is what takes the time, it packs what packs: where
+//! that has a limit or is a long one, and elsewhere whenever the thread is ahead
+//! as far as it may be.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +34,9 @@ const LARGE: usize = 64 * 1024;
 
 /// Batches that are read ahead.
 const AHEAD: usize = 4;
+
+/// The round trip from which on a line counts as a long one: no LAN has it.
+const LONG: Duration = Duration::from_millis(3);
 
 /// How often those who watch hear of progress.
 const TELL_EVERY: Duration = Duration::from_millis(200);
@@ -107,23 +111,43 @@ impl DataService {
         let (id, totals) = (transfer.id, transfer.totals);
         let (read, mut batches) = mpsc::channel(AHEAD);
         let ahead = Arc::clone(cargo);
+        let is_slow = transfer.limit.is_some() || session.connection().rtt() >= LONG;
         let reading = self.tasks.spawn_blocking(move || {
             let missing = missing.ranges().iter().cloned().flatten();
             let count = Count::without(&ahead.layout, &totals, missing.clone());
-            read_all(&ahead, missing, count, &read)
+            read_all(&ahead, missing, count, is_slow, &read)
         });
         let mut framed = session.open(Service::Data).await?;
         framed.send(&DataRequest::Pieces(id), MAX_TALK_FRAME).await?;
         let mut pace = transfer.limit.map(|limit| Pace::of(limit, Instant::now()));
         let mut told = Instant::now();
-        while let Some(batch) = batches.recv().await {
-            let progress = batch.progress;
-            write(&mut framed.send, batch.into_chunks(), pace.as_mut()).await?;
+        let mut note = |progress| {
             self.desk.note_progress(id, progress);
             if told.elapsed() >= TELL_EVERY {
                 told = Instant::now();
                 self.watchers.tell(id, 0);
             }
+        };
+        while let Some(batch) = batches.recv().await {
+            let progress = batch.progress;
+            match &mut pace {
+                Some(pace) => {
+                    let before = self.desk.progress(id);
+                    let mut sent = 0;
+                    write_slowly(&mut framed.send, batch.into_chunks(), pace, |bytes| {
+                        sent += bytes as u64;
+                        // What is packed, and what is told beside, is not exact.
+                        let bytes = (before.bytes + sent).min(progress.bytes);
+                        note(Progress { bytes, ..before });
+                    })
+                    .await?;
+                }
+                None => {
+                    let mut chunks = batch.into_chunks();
+                    framed.send.write_all_chunks(&mut chunks).await.map_err(FramedError::from)?;
+                }
+            }
+            note(progress);
         }
         reading.await.unwrap_or(Err(CargoError::Stopped))?;
         framed.finish()?;
@@ -131,18 +155,20 @@ impl DataService {
     }
 }
 
-/// Writes all of it, no faster than it may.
-async fn write(
+/// Writes all of it, no faster than it may, and tells of each part.
+async fn write_slowly(
     send: &mut SendStream,
-    mut chunks: Vec<Bytes>,
-    pace: Option<&mut Pace>,
+    chunks: Vec<Bytes>,
+    pace: &mut Pace,
+    mut sent: impl FnMut(usize),
 ) -> Result<(), FramedError> {
-    let Some(pace) = pace else { return Ok(send.write_all_chunks(&mut chunks).await?) };
     for mut chunk in chunks {
         while !chunk.is_empty() {
             let part = chunk.split_to(chunk.len().min(pace.at_once()));
-            sleep_until(pace.next(part.len(), Instant::now()).into()).await;
+            let bytes = part.len();
+            sleep_until(pace.next(bytes, Instant::now()).into()).await;
             send.write_chunk(part).await?;
+            sent(bytes);
         }
     }
     Ok(())
@@ -153,6 +179,7 @@ fn read_all(
     cargo: &Cargo,
     missing: impl Iterator<Item = u64>,
     mut count: Count,
+    is_slow: bool,
     out: &mpsc::Sender<Batch>,
 ) -> Result<(), CargoError> {
     let mut open: Option<(u32, SourceFile)> = None;
@@ -169,7 +196,7 @@ fn read_all(
         file.read_piece(&piece, &mut content)?;
         open = Some((piece.entry, file));
         let hash = PieceHash::of(&content, piece.offset, piece.is_only);
-        let must_wait = out.capacity() == 0;
+        let must_wait = is_slow || out.capacity() == 0;
         let packed = if must_wait { packer.pack(&content) } else { None };
         let stored = length(packed.unwrap_or(&content));
         let hash = *hash.as_bytes();

@@ -4,59 +4,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pilot_identity::{Digest, NodeId, Timestamp};
+use pilot_identity::{NodeId, Timestamp};
 use pilot_proto::TaskId;
 use pilot_proto::tasks::{ContentError, ResultBody, TaskBody};
 use pilot_store::{Batch, CommitError, ReadError};
 use pilot_tasks::{
-    CancelError, DeclineError, FinishError, ProgressError, ReceivedPhase, ReceivedTask, Submission,
-    SubmitError, Submitted, SubmittedTask, TaskState, Work, WorkOutcome,
+    CancelError, DeclineError, FinishError, ProgressError, ReceivedPhase, ReceivedTask,
+    SubmittedTask, TaskState,
 };
 
+use super::TasksService;
 use super::desk::Desk;
-use super::{TasksService, loss};
+use super::files::LoadError;
 use crate::services::watch::Watch;
 use crate::store::bodies::{self, Kind, Side};
 use crate::store::tasks as rows;
-
-/// A task to be submitted.
-#[derive(Debug)]
-pub(crate) struct NewTask {
-    pub(crate) id: TaskId,
-    pub(crate) to: NodeId,
-    pub(crate) body: TaskBody,
-    pub(crate) priority: i16,
-    pub(crate) deadline_in: Option<Duration>,
-    pub(crate) queue_timeout: Option<Duration>,
-    pub(crate) run_timeout: Option<Duration>,
-    pub(crate) idempotency_key: Option<String>,
-}
-
-/// What came of some work.
-#[derive(Debug)]
-pub(crate) struct WorkGiven {
-    pub(crate) outcome: WorkOutcome,
-    pub(crate) body: ResultBody,
-}
-
-/// Why a task was not taken.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NewTaskError {
-    #[error(transparent)]
-    Content(#[from] ContentError),
-    #[error(transparent)]
-    Submit(#[from] SubmitError),
-    #[error(transparent)]
-    Commit(#[from] CommitError),
-    #[error("tasks cannot be read")]
-    Read(#[from] ReadError),
-}
 
 /// Why something was not done with a task.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
     #[error(transparent)]
     Content(#[from] ContentError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
     #[error(transparent)]
     Cancel(#[from] CancelError),
     #[error(transparent)]
@@ -115,44 +85,6 @@ pub(crate) struct Counts {
 }
 
 impl TasksService {
-    /// Takes a task; it is on disk when this returns.
-    pub(crate) async fn submit(self: &Arc<Self>, new: NewTask) -> Result<Submitted, NewTaskError> {
-        new.body.check()?;
-        self.store.room_for_new_work()?;
-        let (to, body) = (new.to, encode(&new.body));
-        let submitted = self
-            .turn(|desk, batch, now| {
-                desk.fetch_submitted(&self.store, new.id)?;
-                if let Some(key) = &new.idempotency_key {
-                    desk.fetch_by_key(&self.store, key)?;
-                }
-                let submission = Submission {
-                    id: new.id,
-                    to: new.to,
-                    priority: new.priority,
-                    deadline: new.deadline_in.map(|time| now.saturating_add(time)),
-                    queue_timeout: new.queue_timeout,
-                    run_timeout: new.run_timeout,
-                    summary: new.body.description,
-                    body_len: length(&body),
-                    body_digest: Digest::of(&body),
-                    idempotency_key: new.idempotency_key,
-                };
-                let submitted = desk.submitter.submit(submission, now)?;
-                if submitted.new {
-                    bodies::put(batch, Side::Submitted, Kind::Task, submitted.id, body);
-                }
-                Ok::<_, NewTaskError>(submitted)
-            })
-            .await??;
-        // It may have ended since the caller looked.
-        let standing = self.trust.standing(to);
-        if loss(standing).is_some() {
-            self.trust_changed(to, standing).await;
-        }
-        Ok(submitted)
-    }
-
     /// Takes a task back.
     pub(crate) async fn cancel(
         &self,
@@ -204,26 +136,6 @@ impl TasksService {
                 () = tokio::time::sleep_until(deadline.into()) => return Ok(None),
             }
         }
-    }
-
-    /// Ends a task with what the worker gave; on disk when this returns.
-    pub(crate) async fn finish(&self, id: TaskId, given: WorkGiven) -> Result<(), CallError> {
-        given.body.check()?;
-        let body = encode(&given.body);
-        let work = Work {
-            outcome: given.outcome,
-            digest: Digest::of(&body),
-            len: length(&body),
-            reason: given.body.reason.into_string(),
-        };
-        self.turn(|desk, batch, now| {
-            desk.fetch_received(&self.store, id)?;
-            if desk.worker.finish(&id, &work, now)?.new {
-                bodies::put(batch, Side::Received, Kind::Result, id, body);
-            }
-            Ok(())
-        })
-        .await?
     }
 
     /// Declines a task.
@@ -380,7 +292,7 @@ impl Drop for Lease {
 }
 
 #[expect(clippy::expect_used, reason = "postcard only fails on sequences of unknown length")]
-fn encode<T: serde::Serialize>(body: &T) -> Bytes {
+pub(super) fn encode<T: serde::Serialize>(body: &T) -> Bytes {
     postcard::to_allocvec(body).expect("all lengths in a body are known").into()
 }
 
@@ -388,6 +300,6 @@ fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> rusqlite::Result<T> {
     postcard::from_bytes(bytes).map_err(|error| crate::store::undecodable(0, error))
 }
 
-fn length(bytes: &[u8]) -> u64 {
+pub(super) fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }

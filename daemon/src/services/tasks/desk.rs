@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pilot_identity::{NodeId, NodeKey, Timestamp};
-use pilot_proto::TaskId;
+use pilot_proto::tasks::Attached;
+use pilot_proto::{TaskId, TransferId};
 use pilot_store::{Batch, Epoch, ReadError, Store};
 use pilot_tasks::{
     MAX_LIVE_TASKS, Outgoing, Submitter, SubmitterOutput, Worker, WorkerLimits, WorkerOutput,
 };
 
 use crate::store::bodies::{self, Kind, Side};
+use crate::store::strays;
 use crate::store::tasks as rows;
 
 /// Both halves, as they are on disk or about to be.
@@ -25,6 +27,9 @@ pub(super) struct Desk {
     sends: Vec<Outgoing>,
 }
 
+/// Tasks that wait for files, each with the transfer that brings them.
+pub(super) type Awaiting = Vec<(TaskId, TransferId)>;
+
 /// What is done once a turn is on disk.
 pub(super) enum Effect {
     PersistedSubmitted(TaskId, u64),
@@ -32,13 +37,14 @@ pub(super) enum Effect {
     Changed(TaskId, u64),
     Ready,
     Owed(NodeId),
+    Unload(TransferId),
 }
 
 impl Effect {
     pub(super) const fn is_persisted(&self) -> bool {
         match self {
             Self::PersistedSubmitted(..) | Self::PersistedReceived(..) => true,
-            Self::Changed(..) | Self::Ready | Self::Owed(_) => false,
+            Self::Changed(..) | Self::Ready | Self::Owed(_) | Self::Unload(_) => false,
         }
     }
 }
@@ -103,6 +109,12 @@ impl Desk {
                 }
                 SubmitterOutput::Owed { to } => effects.push(Effect::Owed(to)),
                 SubmitterOutput::Send { to: _, requests } => self.sends.extend(requests),
+                // With the record that needs it no more, or a crash would
+                // leave it on its way.
+                SubmitterOutput::Unload(transfer) => {
+                    strays::put(batch, transfer);
+                    effects.push(Effect::Unload(transfer));
+                }
             }
         }
         while let Some(output) = self.worker.poll_output() {
@@ -139,7 +151,7 @@ impl Desk {
                 Effect::PersistedReceived(id, revision) => {
                     self.worker.handle_persisted(id, *revision);
                 }
-                Effect::Changed(..) | Effect::Ready | Effect::Owed(_) => {}
+                Effect::Changed(..) | Effect::Ready | Effect::Owed(_) | Effect::Unload(_) => {}
             }
         }
     }
@@ -159,6 +171,16 @@ impl Desk {
         let mut nothing = Batch::new(self.epoch);
         drop(self.drain(&mut nothing));
         std::mem::take(&mut self.sends)
+    }
+
+    /// The tasks of both halves that wait for files, each with their transfer.
+    pub(super) fn awaiting_files(&self) -> (Awaiting, Awaiting) {
+        let waits = |id, files: Option<&Attached>| files.map(|files| (id, files.transfer));
+        let submitted = self.submitter.tasks();
+        let submitted = submitted.filter_map(|task| waits(task.terms.id, task.awaits_files()));
+        let received = self.worker.tasks();
+        let received = received.filter_map(|task| waits(task.terms.id, task.awaits_files()));
+        (submitted.collect(), received.collect())
     }
 
     /// Everybody with whom there are live tasks.

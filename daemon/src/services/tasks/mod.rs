@@ -2,8 +2,12 @@
 
 mod calls;
 mod desk;
+mod files;
 mod links;
+mod loading;
+mod results;
 mod serve;
+mod submission;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -19,14 +23,20 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use calls::{AcceptError, Accepted, CallError, NewTask, NewTaskError, Row, WorkGiven};
+pub(crate) use calls::{AcceptError, Accepted, CallError, Row};
 use desk::{Desk, Effect};
+pub(crate) use files::LoadError;
+use loading::Loading;
+pub(crate) use results::WorkGiven;
+pub(crate) use submission::{NewTask, NewTaskError};
 
+use super::data::DataService;
 use super::ledger::{Ledger, LedgerDriver, Turn};
 use super::links::Links;
 use super::trust::TrustService;
 use super::watch::Watchers;
 use crate::clock;
+use crate::store::strays;
 
 /// Bytes of large frames that may be in memory at once, over all peers.
 const LARGE_FRAMES: usize = 64 * 1024 * 1024;
@@ -36,12 +46,16 @@ pub(crate) struct TasksService {
     key: Arc<NodeKey>,
     store: Store,
     trust: Arc<TrustService>,
+    data: Arc<DataService>,
     ledger: Ledger<Vec<Effect>>,
     desk: Mutex<Desk>,
     /// Rings when a deadline has come nearer.
     nearer: Notify,
     /// Rings when a task can be accepted.
     ready: Notify,
+    loading: Loading,
+    /// Rings when a record answers for a transfer, which may have ended.
+    loaded: Notify,
     watchers: Watchers<TaskId>,
     links: Links,
     overlay: OnceLock<Overlay>,
@@ -58,19 +72,24 @@ impl TasksService {
         key: Arc<NodeKey>,
         store: Store,
         trust: Arc<TrustService>,
+        data: Arc<DataService>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Arc<Self>, ReadError> {
         let desk = Desk::load(&store, &key)?;
+        let strays = store.read(strays::all)?;
         let (ledger, driver) = Ledger::new();
         let service = Arc::new(Self {
             key,
             store,
             trust,
+            data,
             ledger,
             desk: Mutex::new(desk),
             nearer: Notify::new(),
             ready: Notify::new(),
+            loading: Loading::default(),
+            loaded: Notify::new(),
             watchers: Watchers::default(),
             links: Links::new(tasks, stop),
             overlay: OnceLock::new(),
@@ -81,6 +100,8 @@ impl TasksService {
         });
         tasks.spawn(Arc::clone(&service).carry_out_all(driver));
         tasks.spawn(Arc::clone(&service).watch_the_clock());
+        tasks.spawn(Arc::clone(&service).unload_all(strays));
+        tasks.spawn(Arc::clone(&service).watch_the_files());
         Ok(service)
     }
 
@@ -200,6 +221,7 @@ impl TasksService {
                     self.ready.notify_waiters();
                     // The clock's driver may wait for a deadline of what was lost.
                     self.nearer.notify_one();
+                    self.loaded.notify_one();
                     let owed = self.desk().peers_owed();
                     for peer in owed {
                         self.wake_link(peer);
@@ -245,6 +267,10 @@ impl TasksService {
             Effect::Changed(id, revision) => self.watchers.tell(id, revision),
             Effect::Ready => self.ready.notify_waiters(),
             Effect::Owed(peer) => self.wake_link(peer),
+            Effect::Unload(transfer) => {
+                let service = Arc::clone(self);
+                self.tasks.spawn(async move { service.unload(transfer).await });
+            }
         }
     }
 

@@ -110,6 +110,7 @@ impl TasksService {
             digest: Digest::of(&offer.body),
             len: length(&offer.body),
             summary: pilot_tasks::summary_of(&body.description),
+            files: self.check_attached(peer, offer.id, body.attached.as_ref()),
         };
         let may_submit = self.trust.allows(peer, Scope::Tasks);
         let (answer, turn) = self
@@ -163,6 +164,7 @@ impl TasksService {
             digest: Digest::of(&result.body),
             len: length(&result.body),
             reason: body.reason.into_string(),
+            files: self.check_attached(peer, result.id, body.attached.as_ref()),
         };
         let (answer, turn) = self
             .begin(|desk, batch, now| {
@@ -220,4 +222,4 @@ fn length(bytes: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -104,6 +104,25 @@ fn a_result_again_gets_the_same_receipt_and_another_one_none() {
 }
 
 #[test]
+fn a_result_without_its_files_is_refused_and_the_task_goes_on() {
+    let mut machine = delivered(submission(1));
+    let (result, facts) = result(Outcome::Succeeded, b"r");
+
+    for refusal in [TaskRefusal::Internal, TaskRefusal::Invalid] {
+        let facts = ResultFacts { files: Err(refusal), ..facts.clone() };
+        let verdict = machine.handle_result(worker(), &result, &facts, at(1));
+        assert_eq!((verdict.answer, verdict.keep_body), (TaskAnswer::Refused(refusal), false));
+    }
+    assert_eq!(state(&machine), TaskState::Delivered);
+    let first = machine.handle_result(worker(), &result, &facts, at(2)).answer;
+    let facts = ResultFacts { files: Err(TaskRefusal::Invalid), ..facts };
+    let again = machine.handle_result(worker(), &result, &facts, at(3)).answer;
+
+    assert_eq!(again, first, "they may have been removed since");
+    receipt_of(first);
+}
+
+#[test]
 fn forged_receipts_are_refused() {
     let (good, facts) = result(Outcome::Succeeded, b"r");
     let statement = good.receipt.verify().unwrap().clone();

@@ -81,11 +81,32 @@ fn other_attempts_and_other_content_are_refused() {
 
 #[test]
 fn who_may_not_submit_is_told_so() {
-    let facts = OfferFacts { digest: Digest::of(b""), len: 0, summary: String::new() };
+    let facts =
+        OfferFacts { digest: Digest::of(b""), len: 0, summary: String::new(), files: Ok(()) };
 
     let verdict = worker().handle_offer(submitter(), &offer(1), &facts, false, at(0));
 
     assert_eq!(verdict.answer, TaskAnswer::Refused(TaskRefusal::NotAllowed));
+}
+
+#[test]
+fn an_offer_without_its_files_is_refused_until_they_are_here() {
+    let mut machine = worker();
+    let offered = |machine: &mut Worker, files| {
+        let facts = OfferFacts { digest: Digest::of(&[1]), len: 1, summary: String::new(), files };
+        machine.handle_offer(submitter(), &offer(1), &facts, true, at(0))
+    };
+
+    for refusal in [TaskRefusal::Internal, TaskRefusal::Invalid] {
+        let verdict = offered(&mut machine, Err(refusal));
+        let answer = TaskAnswer::Refused(refusal);
+        assert_eq!(verdict, OfferVerdict { answer, keep_body: false });
+        assert!(machine.is_empty() && machine.poll_output().is_none());
+    }
+    assert_eq!(offered(&mut machine, Ok(())).answer, TaskAnswer::Offered);
+
+    let again = offered(&mut machine, Err(TaskRefusal::Invalid));
+    assert_eq!(again.answer, TaskAnswer::Offered, "they may have been removed since");
 }
 
 #[test]

@@ -47,7 +47,13 @@ impl World {
         }
         let (id, body) = (task_id(), task_body());
         self.submitter_loads(&id);
-        let submission = self.submission(id, &body);
+        let known = self.submitter.task(&id).map(|task| task.freight);
+        let attached = match (known, self.scenario.task_files) {
+            (Some(freight), _) => freight.map(|freight| freight.attached),
+            (None, Some(_)) => Some(self.begin_transfer(Side::Submitter)?),
+            (None, None) => None,
+        };
+        let submission = Submission { attached, ..self.submission(id, &body) };
         let submitted = self.submitter.submit(submission, self.now);
         let new = submitted.is_ok_and(|submitted| submitted.new);
         self.drain(Side::Submitter, new.then_some((id, body)))?;
@@ -70,6 +76,7 @@ impl World {
             body_len: body.len() as u64,
             body_digest: Digest::of(body),
             idempotency_key: Some("once".to_owned()),
+            attached: None,
         }
     }
 
@@ -116,11 +123,18 @@ impl World {
             }
         } else {
             let bytes = result_body();
+            let task = self.worker.task(&id);
+            let is_at_work = task.is_some_and(|task| task.ending().is_none());
+            let attached = match self.scenario.result_files {
+                Some(_) if is_at_work => Some(self.begin_transfer(Side::Worker)?),
+                Some(_) | None => None,
+            };
             let work = Work {
                 outcome: WorkOutcome::Succeeded,
                 digest: Digest::of(&bytes),
                 len: bytes.len() as u64,
                 reason: String::new(),
+                attached,
             };
             let finished = self.worker.finish(&id, &work, self.now);
             if finished.is_ok_and(|finished| finished.new) {

@@ -6,6 +6,7 @@ use pilot_tasks::{OutgoingKey, TaskState};
 
 use super::actors::{result_body, task_body, task_id};
 use super::{Packet, Side, World};
+use crate::disk::Way;
 
 impl World {
     /// What somebody was told is on the disk that told it.
@@ -79,6 +80,16 @@ impl World {
         assert!(self.submitter.is_empty(), "the submitter keeps {:#?}", self.submitter);
         assert!(self.worker.is_empty(), "the worker keeps {:#?}", self.worker);
         assert_eq!((self.submitter.next_deadline(), self.worker.next_deadline()), (None, None));
+
+        for disk in &self.disks {
+            assert!(disk.strays.is_empty(), "nobody answers for {:?}", disk.strays);
+            assert!(!disk.transfers.values().any(|way| *way == Way::Moving), "{disk:#?}");
+        }
+        if task.awaits_files().is_some() {
+            assert_eq!(self.disks[1].ids(), [], "the worker has heard of it");
+            assert!(self.disks[1].inbox.is_empty());
+            return;
+        }
 
         let delivery = task.ending().unwrap().delivery.as_ref().expect("the worker's word");
         let work = self.disks[1].received(&id).unwrap();

@@ -12,11 +12,13 @@ impl World {
         let peer = self.keys[0].id();
         match request {
             TaskRequest::Offer(offer) => {
+                self.check_has_files(Side::Worker, &offer.id);
                 self.worker_loads(&offer.id);
                 let facts = OfferFacts {
                     digest: Digest::of(&offer.body),
                     len: offer.body.len() as u64,
                     summary: "do it".to_owned(),
+                    files: Ok(()),
                 };
                 let verdict = self.worker.handle_offer(peer, &offer, &facts, true, self.now);
                 let body = verdict.keep_body.then(|| (offer.id, offer.body.to_vec()));
@@ -43,6 +45,7 @@ impl World {
                 Ok(answer)
             }
             TaskRequest::Result(result) => {
+                self.check_has_files(Side::Submitter, &result.id);
                 self.submitter_loads(&result.id);
                 let facts = facts_of(&result);
                 let verdict = self.submitter.handle_result(peer, &result, &facts, self.now);
@@ -84,12 +87,12 @@ impl World {
 
     fn drain_submitter(&mut self, mut body: Option<(TaskId, Vec<u8>)>) -> Result<(), Crash> {
         loop {
-            let mut records = Vec::new();
-            let mut rest = Vec::new();
+            let (mut records, mut rest, mut unload) = (Vec::new(), Vec::new(), Vec::new());
             while let Some(output) = self.submitter.poll_output() {
                 match output {
                     SubmitterOutput::Persist(record) => records.push(record),
                     SubmitterOutput::Send { to: _, requests } => rest.extend(requests),
+                    SubmitterOutput::Unload(transfer) => unload.push(transfer),
                     SubmitterOutput::Changed { .. } | SubmitterOutput::Owed { .. } => {}
                 }
             }
@@ -109,8 +112,13 @@ impl World {
                     }
                     None => {}
                 }
-                records.iter().for_each(|record| disk.write_submitted(record));
+                for record in &records {
+                    disk.write_submitted(record);
+                    disk.answer_for(record.freight.as_ref());
+                }
+                disk.strays.extend(unload.iter().copied());
                 self.point(Side::Submitter)?;
+                unload.into_iter().for_each(|transfer| self.disks[0].cancel(transfer));
                 for record in &records {
                     self.submitter.handle_persisted(&record.terms.id, record.revision);
                 }
@@ -157,6 +165,7 @@ impl World {
                 }
                 for (record, result_body) in &records {
                     disk.write_received(record);
+                    disk.answer_for(record.freight.as_ref());
                     if let Some(bytes) = result_body {
                         disk.results.insert(record.terms.id, bytes.clone());
                     }
@@ -200,5 +209,6 @@ fn facts_of(result: &TaskResult) -> ResultFacts {
         digest: Digest::of(&result.body),
         len: result.body.len() as u64,
         reason: body.reason.into_string(),
+        files: Ok(()),
     }
 }

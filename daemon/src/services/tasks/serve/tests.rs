@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::Duration;
 
 use pilot_identity::{NodeKey, Scopes, Timestamp};
@@ -11,9 +12,10 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::services::TrustService;
+use crate::services::data::{DataService, Place, Quota};
 use crate::store::schema;
 
-fn key(seed: u8) -> Arc<NodeKey> {
+pub(in crate::services::tasks) fn key(seed: u8) -> Arc<NodeKey> {
     Arc::new(NodeKey::from_seed(&[seed; 32].into()))
 }
 
@@ -23,7 +25,10 @@ fn endpoint(seed: u8) -> Endpoint {
 }
 
 /// A node that has granted `scopes` to a peer, and got everything from it.
-async fn node(home: &tempfile::TempDir, scopes: Scopes) -> (Arc<TasksService>, Store) {
+pub(in crate::services::tasks) async fn node(
+    home: &tempfile::TempDir,
+    scopes: Scopes,
+) -> (Arc<TasksService>, Store) {
     let settings = StoreSettings::new(home.path().join("node.db"), schema::MIGRATIONS);
     let store = Store::open(&settings).unwrap();
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -41,8 +46,19 @@ async fn node(home: &tempfile::TempDir, scopes: Scopes) -> (Arc<TasksService>, S
     };
     trust.receive(&theirs.sign(&key(2)), None).await.unwrap();
     assert!(trust.is_mutual(&key(2).id()));
-    let tasks = TasksService::start(key(1), store.clone(), trust, &tracker, &stop).unwrap();
-    (tasks, store)
+    (start(home.path(), &store, trust), store)
+}
+
+/// The service as it is after a start of the node.
+pub(in crate::services::tasks) fn start(
+    home: &Path,
+    store: &Store,
+    trust: Arc<TrustService>,
+) -> Arc<TasksService> {
+    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+    let place = Place { home, quota: Quota::default() };
+    let data = DataService::start(place, store.clone(), Arc::clone(&trust), &tracker, &stop);
+    TasksService::start(key(1), store.clone(), trust, data.unwrap(), &tracker, &stop).unwrap()
 }
 
 /// A connection from the peer to the node.

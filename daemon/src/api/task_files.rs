@@ -1,0 +1,206 @@
+//! Files of tasks and results as the API takes and shows them.
+
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use pilot_identity::NodeId;
+use pilot_local_api::ErrorCode;
+use pilot_local_api::tasks::{AttachedFiles, Attachment, LISTED_NAMES};
+use pilot_local_api::transfers::{PathText, TransferView};
+use pilot_proto::tasks::{Attached, InlineFile};
+use pilot_tree::{DiskError, KeepError};
+
+use super::extract::TransferOf;
+use super::failure::Failure;
+use super::transfers;
+use crate::node::Node;
+use crate::services::data::SendError;
+use crate::services::tasks::LoadError;
+
+/// The files of a task or a result.
+pub(super) struct Files {
+    pub(super) attachments: Vec<Attachment>,
+    pub(super) attached: Option<AttachedFiles>,
+}
+
+/// The paths of files that are to go with a task or a result.
+pub(super) fn paths(attach: Vec<PathText>) -> Result<Vec<PathBuf>, Failure> {
+    let paths: Vec<PathBuf> = attach.into_iter().map(PathBuf::from).collect();
+    match paths.iter().find(|path| !path.is_absolute()) {
+        Some(relative) => Err(Failure::invalid(format!("{relative:?} is no absolute path"))),
+        None => Ok(paths),
+    }
+}
+
+/// All files of a task or a result of `peer`: those in its body, and those that
+/// came on a transfer.
+pub(super) async fn files(
+    node: &Node,
+    peer: NodeId,
+    inline: &[InlineFile],
+    attached: Option<&Attached>,
+) -> Result<Files, Failure> {
+    let mut attachments: Vec<Attachment> = inline.iter().map(attachment).collect();
+    let Some(attached) = attached else { return Ok(Files { attachments, attached: None }) };
+    let transfer = node.data().find(attached.transfer)?;
+    let folder = transfer
+        .filter(|transfer| transfer.peer == peer)
+        .and_then(|transfer| node.data().folder(&transfer));
+    if let Some(folder) = folder.clone() {
+        let listed = tokio::task::spawn_blocking(move || top(&folder)).await;
+        match listed.map_err(|error| Failure::internal(&error))? {
+            Ok(listed) => attachments.extend(listed),
+            // Somebody took it away by hand; that there were files is shown.
+            Err(error) => tracing::warn!(%error, "the files of a task cannot be listed"),
+        }
+    }
+    let attached = AttachedFiles {
+        transfer: attached.transfer,
+        files: attached.files,
+        bytes: attached.bytes,
+        folder: folder.map(PathText::from),
+    };
+    Ok(Files { attachments, attached: Some(attached) })
+}
+
+/// A file in a body; its bytes stay in the store.
+fn attachment(file: &InlineFile) -> Attachment {
+    Attachment {
+        name: PathText::Text(file.name.as_str().to_owned()),
+        size: u64::try_from(file.content.len()).unwrap_or(u64::MAX),
+        path: None,
+    }
+}
+
+/// What is at the top of a folder, by name.
+fn top(folder: &Path) -> io::Result<Vec<Attachment>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        names.push(entry?.file_name());
+    }
+    names.sort_unstable();
+    names.truncate(LISTED_NAMES);
+    let listed = names.into_iter().map(|name| {
+        let path = folder.join(&name);
+        let size = size_below(&path)?;
+        Ok(Attachment { name: name.into(), size, path: Some(path.into()) })
+    });
+    listed.collect()
+}
+
+/// Bytes of a file, or of all files in a folder. Links are not followed, and
+/// count nothing.
+fn size_below(path: &Path) -> io::Result<u64> {
+    let mut size: u64 = 0;
+    let mut left = vec![path.to_owned()];
+    while let Some(path) = left.pop() {
+        let metadata = fs::symlink_metadata(&path)?;
+        if metadata.is_dir() {
+            for entry in fs::read_dir(&path)? {
+                left.push(entry?.path());
+            }
+        } else if metadata.is_file() {
+            size = size.saturating_add(metadata.len());
+        }
+    }
+    Ok(size)
+}
+
+/// Forgets a transfer, unless a task still needs it.
+pub(crate) async fn remove(
+    State(node): State<Arc<Node>>,
+    TransferOf(id): TransferOf,
+) -> Result<Json<TransferView>, Failure> {
+    if let Some(transfer) = node.data().find(id)?
+        && let Some(task) = transfer.task
+        && node.tasks().needs(&transfer).await?
+    {
+        let message = format!("task {task} needs these files; nothing was removed");
+        return Err(Failure::new(ErrorCode::Conflict, message)
+            .hint(format!("pilotctl task get {task}"))
+            .detail("transfer", id.to_string())
+            .detail("task", task.to_string()));
+    }
+    transfers::remove(State(node), TransferOf(id)).await
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Send(error) => not_loaded(*error),
+            LoadError::Commit(error) => error.into(),
+            LoadError::Random => Self::internal(&error),
+        }
+    }
+}
+
+fn not_loaded(error: SendError) -> Failure {
+    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    let message = format!("{error}{cause}; nothing was sent");
+    match error {
+        SendError::NotTrusted(_) => Failure::new(ErrorCode::NotTrusted, message)
+            .hint("pilotctl trust list  # files go to peers that trust this node"),
+        SendError::NotAllowed => {
+            Failure::new(ErrorCode::NotAllowed, message).hint("pilotctl trust list")
+        }
+        SendError::Scan(_) | SendError::Keep(KeepError::Scan(_) | KeepError::Read(_)) => {
+            Failure::invalid(message)
+        }
+        SendError::Keep(KeepError::Disk(DiskError::Full { .. })) => {
+            Failure::new(ErrorCode::DiskFull, message).hint("pilotctl doctor")
+        }
+        SendError::Manifest(_) | SendError::Layout(_) => {
+            Failure::new(ErrorCode::LimitExceeded, message)
+        }
+        SendError::Change(error) => error.into(),
+        SendError::UnderWay
+        | SendError::Keep(KeepError::Exists { .. } | KeepError::Disk(_))
+        | SendError::Home(_)
+        | SendError::Source(_)
+        | SendError::Read(_)
+        | SendError::Random => Failure::internal(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn names_at_the_top_are_listed_with_what_is_below_and_no_link_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (outside, folder) = (dir.path().join("outside"), dir.path().join("folder"));
+        fs::create_dir_all(folder.join("d/deeper")).unwrap();
+        fs::write(&outside, [0; 1000]).unwrap();
+        fs::write(folder.join("d/deeper/a"), [0; 5]).unwrap();
+        fs::write(folder.join("d/b"), [0; 7]).unwrap();
+        fs::write(folder.join("c"), [0; 3]).unwrap();
+        symlink(&outside, folder.join("d/link")).unwrap();
+        symlink(dir.path(), folder.join("up")).unwrap();
+
+        let listed = top(&folder).unwrap();
+
+        let at = |name: &str, size| Attachment {
+            name: PathText::Text(name.to_owned()),
+            size,
+            path: Some(folder.join(name).into()),
+        };
+        assert_eq!(listed, [at("c", 3), at("d", 12), at("up", 0)]);
+        assert!(top(&outside).is_err());
+    }
+
+    #[test]
+    fn only_absolute_paths_are_taken() {
+        let text = |path: &str| PathText::Text(path.to_owned());
+
+        assert_eq!(paths(vec![text("/a b")]).unwrap(), [PathBuf::from("/a b")]);
+        assert!(paths(vec![text("/a"), text("b")]).is_err());
+    }
+}

@@ -1,0 +1,113 @@
+//! Files over paths that are not the shortest.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use pilot_local_api::peers::PathKind;
+use pilot_tests::{Programs, Team};
+
+use super::{noise, rate, send};
+use crate::line::Line;
+use crate::link::Link;
+use crate::load::block_on;
+use crate::pair::Pair;
+use crate::samples::median;
+use crate::throughput::Relayed;
+
+/// Bytes of a file over the line that loses, and through the relay.
+const LOSSY: usize = 200_000_000;
+const RELAYED: usize = 1_000_000_000;
+
+/// Turns; the first warms up.
+const TURNS: usize = 4;
+
+const ONE_WAY: Duration = Duration::from_millis(25);
+const LOSES: f64 = 0.01;
+
+/// How long a ping may take.
+const PING: Duration = Duration::from_secs(5);
+
+/// MB/s at 50 ms of round trip and 1 % of random loss each way.
+pub(crate) fn lossy(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
+    let mut rates = Vec::new();
+    let (mut rtt, links) = (0, Links::losing(ONE_WAY, LOSES)?);
+    block_on(async {
+        let pair = links.pair().await?;
+        for turn in 0..TURNS {
+            let file = pair.team.folder().join(format!("lossy-{turn}"));
+            fs::write(&file, noise(LOSSY, u8::try_from(turn)?))?;
+            let (_view, took) = send(&pair, &file).await?;
+            rates.push(rate(LOSSY, took));
+        }
+        let ping = pair.manager.ping(&pair.worker_address, PING).await?;
+        if ping.path != PathKind::Direct {
+            bail!("it did not go by the line that loses: {ping:?}");
+        }
+        rtt = ping.rtt_us;
+        Ok(())
+    })?;
+    drop(rates.drain(..1));
+    Ok(vec![
+        Line::value("files_lossy", "MB/s", median(&rates))
+            .with_all(&rates)
+            .with("rtt_us", rtt.into())
+            .at_least(10.0),
+    ])
+}
+
+/// MB/s through a relay, in turns with a bare stream of bytes through one.
+pub(crate) fn relayed(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
+    let (mut rates, mut bare) = (Vec::new(), Vec::new());
+    let links = Links::losing(Duration::ZERO, 1.0)?;
+    block_on(async {
+        let stream = Relayed::start().await?;
+        let pair = links.pair().await?;
+        for turn in 0..TURNS {
+            bare.push(stream.turn().await?);
+            let file = pair.team.folder().join(format!("relayed-{turn}"));
+            fs::write(&file, noise(RELAYED, u8::try_from(turn)?))?;
+            let (_view, took) = send(&pair, &file).await?;
+            rates.push(rate(RELAYED, took));
+            fs::remove_file(&file)?;
+        }
+        let ping = pair.manager.ping(&pair.worker_address, PING).await?;
+        if ping.path != PathKind::Relayed {
+            bail!("it did not go through the relay: {ping:?}");
+        }
+        Ok(())
+    })?;
+    drop((rates.drain(..1), bare.drain(..1)));
+    let ratios: Vec<f64> = rates.iter().zip(&bare).map(|(rate, bare)| rate / bare).collect();
+    Ok(vec![
+        Line::value("files_relayed", "MB/s", median(&rates))
+            .with_all(&rates)
+            .in_turns_with("bytes on a stream through a relay", median(&bare), &ratios)
+            .ratio_at_least(0.8),
+    ])
+}
+
+/// Links by which two daemons are reached straight.
+struct Links([(SocketAddr, Link); 2]);
+
+impl Links {
+    fn losing(takes: Duration, loses: f64) -> anyhow::Result<Self> {
+        let link = || {
+            // The daemon is given the port that was free.
+            let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+            anyhow::Ok((port, Link::losing(port, takes, loses)?))
+        };
+        Ok(Self([link()?, link()?]))
+    }
+
+    async fn pair(&self) -> anyhow::Result<Pair> {
+        let mut team = Team::start(&[])?;
+        for (name, (listen, link)) in ["manager", "worker"].into_iter().zip(&self.0) {
+            let (listen, link) = (listen.to_string(), link.addr().to_string());
+            team.add(name, &["--listen", &listen, "--endpoint", &link])
+                .with_context(|| format!("{name} does not start"))?;
+        }
+        Pair::of(team).await
+    }
+}
