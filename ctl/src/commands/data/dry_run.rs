@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use pilot_local_api::proto::PeerRef;
 use pilot_local_api::proto::manifest::{Entry, EntryKind};
 use pilot_local_api::transfers::PathText;
-use pilot_local_api::{ApiError, ErrorCode};
+use pilot_local_api::{ApiError, ErrorCode, quoted};
 use pilot_tree::{ScanError, ScanOptions, Source};
 use serde::Serialize;
 
@@ -89,7 +89,8 @@ pub(super) async fn run(
 
 impl Listing {
     fn of(paths: &[PathBuf], options: &ScanOptions) -> Result<Self, ApiError> {
-        let (source, scanned) = Source::scan(paths, options).map_err(|error| refused(&error))?;
+        let (source, scanned) =
+            Source::scan(paths, options).map_err(|error| refused(&error, options))?;
         let manifest = source.manifest();
         manifest.encode().map_err(|error| {
             let message = format!("{error}; nothing was sent");
@@ -151,9 +152,23 @@ fn text(listing: &Listing, peer: &str) -> String {
 }
 
 /// As the daemon would refuse it.
-fn refused(error: &ScanError) -> ApiError {
+fn refused(error: &ScanError, options: &ScanOptions) -> ApiError {
     let why = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-    ApiError::new(ErrorCode::InvalidArgument, format!("{error}{why}; nothing was sent"))
+    let message = format!("{error}{why}; nothing was sent");
+    let refused = ApiError::new(ErrorCode::InvalidArgument, message);
+    match error {
+        ScanError::Read { path, .. } => {
+            refused.with_hint(format!("ls -ld {}", quoted(&path.display().to_string())))
+        }
+        ScanError::Glob { .. } => refused.with_hint("man gitignore  # such are the patterns"),
+        ScanError::Manifest(_) if options.gitignore || !options.exclude.is_empty() => {
+            refused.with_hint("pilotctl data send … --dry-run  # without --exclude, --gitignore")
+        }
+        ScanError::Manifest(_)
+        | ScanError::SameName { .. }
+        | ScanError::NoName { .. }
+        | ScanError::TooDeep { .. } => refused,
+    }
 }
 
 fn path_text(bytes: &[u8]) -> PathText {
@@ -228,11 +243,13 @@ mod tests {
     fn what_cannot_be_sent_is_refused_with_the_reason() {
         let options = ScanOptions::default();
 
-        let missing = Listing::of(&["/nowhere/at/all".into()], &options).unwrap_err();
+        let missing = Listing::of(&["/nowhere".into()], &options).unwrap_err();
         let nothing = listing(&["*"]).unwrap_err();
 
         assert_eq!(missing.code, ErrorCode::InvalidArgument);
         assert!(missing.message.contains("No such file"), "{}", missing.message);
+        assert_eq!(missing.hint.as_deref(), Some("ls -ld /nowhere"));
         assert_eq!(nothing.message, "there is nothing in it; nothing was sent");
+        assert!(nothing.hint.unwrap().contains("without --exclude"));
     }
 }

@@ -76,7 +76,7 @@ impl Progress {
                 ui.say(&shown::json(&serde_json::to_string(view).unwrap_or_default()));
             }
             Self::Troubles(ui, said) => {
-                if *said != view.trouble {
+                if *said != view.trouble && !view.state.is_terminal() {
                     said.clone_from(&view.trouble);
                     ui.say(&change(view));
                 }

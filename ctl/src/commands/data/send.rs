@@ -124,7 +124,11 @@ enum What {
 impl What {
     fn of(args: &Args) -> Result<Self, Failure> {
         let is_stdin = |path: &PathBuf| path.as_os_str() == "-";
-        let refused = |why: &str| Err(Failure::usage(format!("{why}; nothing was sent")));
+        let refused = |why: &str| {
+            let message = format!("{why}; nothing was sent");
+            let error = ApiError::new(ErrorCode::InvalidArgument, message);
+            Err(error.with_hint("pilotctl data send --help").into())
+        };
         if !args.paths.iter().any(is_stdin) {
             if args.name.is_some() {
                 return refused("--name is for stdin, which is sent with - in place of the paths");
