@@ -30,9 +30,9 @@ fn ended(child: Child) -> Reply {
 
 /// The one transfer that the node lists.
 fn only(node: &Node) -> TransferView {
-    let listed = node.api().unwrap().transfers().unwrap();
-    let [view] = listed.as_slice() else { panic!("{listed:?}") };
-    view.clone()
+    let mut listed = node.api().unwrap().transfers().unwrap();
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    listed.swap_remove(0)
 }
 
 fn spooled(node: &Node) -> usize {
@@ -46,12 +46,17 @@ fn peak_memory(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Whether somebody is connected to the daemon of this home.
-fn has_callers(home: &Path) -> bool {
+/// The sockets of the daemon of this home: the one that listens, and one for
+/// each caller, even if it was not heard yet.
+fn sockets(home: &Path) -> usize {
     let socket = home.join("pilot.sock").display().to_string();
     let sockets = fs::read_to_string("/proc/net/unix").unwrap();
-    // The one that listens, and one for each caller.
-    sockets.lines().filter(|line| line.ends_with(&socket)).count() > 1
+    sockets.lines().filter(|line| line.ends_with(&socket)).count()
+}
+
+fn is_stopped(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
 }
 
 #[test]
@@ -266,10 +271,15 @@ fn an_answer_that_never_comes_is_asked_for_again() {
     let file = team.path("f");
     fs::write(&file, "f").unwrap();
     let manager = team.node_mut("manager");
-    manager.process().unwrap().freeze().unwrap();
+    let process = manager.process().unwrap();
+    process.freeze().unwrap();
+    let pid = process.pid();
+    eventually("it stands still", || Ok(is_stopped(pid))).unwrap();
+    // Callers that have gone since still count, until it goes on.
+    let before = sockets(manager.home());
     let child =
         manager.spawn(&["data", "send", "worker", file.to_str().unwrap(), "--no-wait"]).unwrap();
-    eventually("it is connected", || Ok(has_callers(manager.home()))).unwrap();
+    eventually("it is connected", || Ok(sockets(manager.home()) > before)).unwrap();
 
     manager.kill().unwrap();
     manager.restart().unwrap();

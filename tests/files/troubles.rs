@@ -126,7 +126,7 @@ fn a_source_that_goes_away_half_way_ends_the_transfer_on_both_sides() {
 fn unreadable(team: &Team) -> Option<PathBuf> {
     if !rustix::process::geteuid().is_root() {
         let path = file(team, "secret", 10);
-        fs::set_permissions(&path, Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
         return Some(path);
     }
     // What the kernel takes orders by, and shows to nobody.
