@@ -4,8 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
+mod commands;
 mod line;
 mod tree;
+mod troubles;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,6 +55,13 @@ fn large(team: &Team, bytes: usize) -> PathBuf {
     blake3::Hasher::new().finalize_xof().fill(&mut content);
     fs::write(&path, content).unwrap();
     path
+}
+
+/// Bytes that do not pack.
+fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut content = vec![0; bytes];
+    fastrand::Rng::with_seed(seed).fill(&mut content);
+    content
 }
 
 #[test]
@@ -249,6 +258,6 @@ fn people_send_look_get_and_remove_with_pilotctl() {
     assert_eq!((gone.code, gone.stdout.is_empty()), (Some(3), true), "{}", gone.stderr);
     let missing = manager.ctl(&["data", "send", "worker", "/nowhere/at/all"]).unwrap();
     assert_eq!(missing.code, Some(2), "{}", missing.stderr);
-    let stdin = manager.ctl(&["data", "send", "worker", "-"]).unwrap();
-    assert_eq!(stdin.code, Some(2), "{}", stdin.stderr);
+    let both = manager.ctl(&["data", "send", "worker", "-", "/"]).unwrap();
+    assert_eq!(both.code, Some(2), "{}", both.stderr);
 }

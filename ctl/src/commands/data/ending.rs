@@ -98,9 +98,7 @@ pub(super) fn verdict(view: &TransferView) -> Result<(), ApiError> {
         TransferState::Cancelled => (ErrorCode::TransferCancelled, "was cancelled"),
         TransferState::Expired => (ErrorCode::TransferExpired, "expired"),
         TransferState::Waiting | TransferState::Sending | TransferState::Receiving => {
-            let message = format!("transfer {id} is still {state}: it goes on");
-            let error = still_running(id, view.direction, message);
-            return Err(error.with_detail("state", state.word()));
+            return Err(not_ended(view));
         }
     };
     let why = view.error.as_ref().map(|problem| format!(": {}", problem.message));
@@ -113,6 +111,22 @@ pub(super) fn verdict(view: &TransferView) -> Result<(), ApiError> {
         Some(problem) => error.with_detail("cause", problem.code.clone()),
         None => error,
     })
+}
+
+/// The time is over and the transfer is not: it says what keeps it, if something does.
+fn not_ended(view: &TransferView) -> ApiError {
+    let (id, state) = (view.id, view.state);
+    let message = match &view.trouble {
+        Some(problem) => {
+            format!("transfer {id} is still {state}: {}; it goes on after that", problem.message)
+        }
+        None => format!("transfer {id} is still {state}: it goes on"),
+    };
+    let error = still_running(id, view.direction, message).with_detail("state", state.word());
+    match &view.trouble {
+        Some(problem) => error.with_detail("cause", problem.code.clone()),
+        None => error,
+    }
 }
 
 /// A signal ended the wait, not the transfer.
@@ -171,6 +185,22 @@ mod tests {
         let error = verdict(&failed).unwrap_err();
 
         assert!(error.message.ends_with("failed: the disk of the peer is full"));
+        assert_eq!(error.details["cause"], "disk_full");
+    }
+
+    #[test]
+    fn what_keeps_a_transfer_is_told_when_the_wait_is_over() {
+        let (code, message) = ("disk_full".to_owned(), "the receiver's disk is full".to_owned());
+        let mut view = view(TransferState::Sending);
+        assert!(verdict(&view).unwrap_err().message.ends_with("it goes on; do not send it again"));
+        view.trouble = Some(TransferProblem { code, message });
+
+        let error = verdict(&view).unwrap_err();
+
+        let wanted = "still sending: the receiver's disk is full; it goes on after that; \
+                      do not send it again";
+        assert!(error.message.ends_with(wanted), "{}", error.message);
+        assert_eq!(error.code, ErrorCode::StillRunning);
         assert_eq!(error.details["cause"], "disk_full");
     }
 

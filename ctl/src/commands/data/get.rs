@@ -63,6 +63,7 @@ pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
         progress.clear();
         view = waited?;
     }
+    let task = view.task;
     let folder = arrived(view)?;
     let told = format!("stopped while copying; what was copied is in {}", out.display());
     // On a thread of its own, so that a signal is heard meanwhile.
@@ -78,6 +79,9 @@ pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
     };
     let paths: Vec<PathText> =
         until_signal(copied, stopped).await?.into_iter().map(PathText::from).collect();
+    if let (Some(task), false) = (task, ctl.ui.json()) {
+        ctl.ui.say(&format!("belongs to task {task}"));
+    }
     ctl.ui.answer(&paths, |paths| {
         paths.iter().map(|path| shown::path(path.as_bytes()) + "\n").collect()
     })

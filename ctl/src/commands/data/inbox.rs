@@ -1,14 +1,11 @@
-use pilot_local_api::peers::ResolveView;
 use pilot_local_api::proto::PeerRef;
-use pilot_local_api::proto::identity::NodeId;
 use pilot_local_api::transfers::{Direction, TransferState, TransferView, TransfersQuery};
 
-use super::{called, what};
+use super::called;
 use crate::Ctl;
 use crate::commands::cell;
 use crate::failure::Failure;
 use crate::size;
-use crate::ui::table;
 
 /// Transfers that are asked for: the most that the daemon gives.
 const LIMIT: u32 = 1000;
@@ -22,12 +19,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
-    let from = match &args.from {
-        Some(peer) => Some(ctl.client.resolve(peer).await?),
-        None => None,
-    };
-    let mut received = ctl.client.transfers(&query()).await?;
-    received.retain(|view| from.as_ref().is_none_or(|peer| is_from(view, peer)));
+    let received = ctl.client.transfers(&query(&args)).await?;
     if received.is_empty() && !ctl.ui.json() {
         ctl.ui.say("nothing in the inbox");
         return Ok(());
@@ -35,29 +27,22 @@ pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
     ctl.ui.answer(&received, |received| rows(received))
 }
 
-const fn query() -> TransfersQuery {
+fn query(args: &Args) -> TransfersQuery {
     TransfersQuery {
-        peer: None,
         direction: Some(Direction::Received),
+        peer: args.from.as_ref().map(ToString::to_string),
         state: Some(TransferState::Done),
         limit: Some(LIMIT),
     }
 }
 
-/// Whether the peer sent it: by its address, or by its key as long as it had none.
-fn is_from(view: &TransferView, peer: &ResolveView) -> bool {
-    let by_address = peer.address.is_some_and(|address| view.peer == address.to_string());
-    let by_key = |key: &NodeId| view.peer == key.to_string() || view.peer == key.short();
-    by_address || peer.public_key.as_ref().is_some_and(by_key)
-}
-
 fn rows(views: &[TransferView]) -> String {
     let row = |view: &TransferView| {
         let (id, from, at) = (view.id, called(view), cell(view.ended_at.as_ref()));
-        let (files, bytes, what) = (view.files, size::bytes(view.bytes), what(view));
-        format!("{id}\t{from}\t{at}\t{files}\t{bytes}\t{what}")
+        let (files, bytes) = (view.files, size::bytes(view.bytes));
+        format!("{id}\t{from}\t{at}\t{files}\t{bytes}")
     };
-    table("ID\tFROM\tRECEIVED\tFILES\tSIZE\tWHAT", views.iter().map(row))
+    super::rows("ID\tFROM\tRECEIVED\tFILES\tSIZE", views, row)
 }
 
 #[cfg(test)]
@@ -66,26 +51,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_is_recognised_by_address_and_by_key_and_not_by_its_name() {
-        let mut key = [0x66; 32];
-        key[0] = 0x58;
-        let key = NodeId::from_bytes(key).unwrap();
-        let peer = |address: &str, key: Option<String>| -> ResolveView {
-            let key = key.map(|key| format!(r#","public_key":"{key}""#)).unwrap_or_default();
-            let text = format!(
-                r#"{{"address":"{address}","visible":true,"name":"backend","trust":"trusted"{key}}}"#
-            );
-            serde_json::from_str(&text).unwrap()
+    fn the_daemon_is_asked_for_what_is_whole_and_of_one_peer() {
+        let asked = |from: Option<&str>| {
+            let from = from.map(|peer| peer.parse().unwrap());
+            serde_json::to_string(&query(&Args { from })).unwrap()
         };
-        let mut came = view(TransferState::Done);
 
-        assert!(is_from(&came, &peer("1:0001.0000.0002", None)));
-        assert!(!is_from(&came, &peer("1:0001.0000.0003", Some(key.to_string()))));
-        for written in [key.to_string(), key.short()] {
-            came.peer = written;
-            assert!(is_from(&came, &peer("1:0001.0000.0002", Some(key.to_string()))));
-            assert!(!is_from(&came, &peer("1:0001.0000.0002", None)));
-        }
+        let all = r#"{"direction":"received","state":"done","limit":1000}"#;
+        assert_eq!(asked(None), all);
+        let one = all.replace(r#","state""#, r#","peer":"backend","state""#);
+        assert_eq!(asked(Some("backend")), one);
     }
 
     #[test]

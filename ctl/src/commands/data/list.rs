@@ -1,10 +1,10 @@
+use pilot_local_api::proto::PeerRef;
 use pilot_local_api::transfers::{Direction, TransferState, TransferView, TransfersQuery};
 
-use super::{called, state, what};
+use super::{called, state};
 use crate::Ctl;
 use crate::failure::Failure;
 use crate::size;
-use crate::ui::table;
 
 /// Transfers that are asked for: the most that the daemon gives.
 const LIMIT: u32 = 1000;
@@ -18,6 +18,9 @@ pub(crate) struct Args {
     /// Only those that were received here.
     #[arg(long)]
     received: bool,
+    /// Only those to or from this peer.
+    #[arg(long, value_name = "PEER")]
+    peer: Option<PeerRef>,
     /// Only those in this state: waiting, sending, receiving, done, failed, cancelled, expired.
     #[arg(long)]
     state: Option<TransferState>,
@@ -38,18 +41,19 @@ fn query(args: &Args) -> TransfersQuery {
         (false, true) => Some(Direction::Received),
         (false, false) => None,
     };
-    TransfersQuery { direction, peer: None, state: args.state, limit: Some(LIMIT) }
+    let peer = args.peer.as_ref().map(ToString::to_string);
+    TransfersQuery { direction, peer, state: args.state, limit: Some(LIMIT) }
 }
 
 fn rows(views: &[TransferView]) -> String {
     let row = |view: &TransferView| {
         let (id, direction, state) = (view.id, view.direction.word(), state(view));
         let (peer, created, files) = (called(view), &view.created_at, view.files);
-        let (done, bytes, what) = (done(view), size::bytes(view.bytes), what(view));
-        format!("{id}\t{direction}\t{state}\t{peer}\t{created}\t{files}\t{bytes}\t{done}\t{what}")
+        let (done, bytes) = (done(view), size::bytes(view.bytes));
+        format!("{id}\t{direction}\t{state}\t{peer}\t{created}\t{files}\t{bytes}\t{done}")
     };
-    let heading = "ID\tDIRECTION\tSTATE\tPEER\tCREATED\tFILES\tSIZE\tDONE\tWHAT";
-    table(heading, views.iter().map(row))
+    let heading = "ID\tDIRECTION\tSTATE\tPEER\tCREATED\tFILES\tSIZE\tDONE";
+    super::rows(heading, views, row)
 }
 
 /// How much of it has arrived; all of it only once it is done.
@@ -81,16 +85,18 @@ mod tests {
     fn the_flags_narrow_what_is_asked_for() {
         let asked = |words: &[&str]| {
             let words = Words::try_parse_from([&["list"], words].concat()).ok()?;
-            let TransfersQuery { direction, state, limit, .. } = query(&words.args);
+            let TransfersQuery { direction, peer, state, limit } = query(&words.args);
             assert_eq!(limit, Some(1000));
-            Some((direction, state))
+            Some((direction, peer, state))
         };
 
-        assert_eq!(asked(&[]), Some((None, None)));
-        assert_eq!(asked(&["--sent"]), Some((Some(Direction::Sent), None)));
-        let failed = Some((Some(Direction::Received), Some(TransferState::Failed)));
+        assert_eq!(asked(&[]), Some((None, None, None)));
+        assert_eq!(asked(&["--sent"]), Some((Some(Direction::Sent), None, None)));
+        let failed = Some((Some(Direction::Received), None, Some(TransferState::Failed)));
         assert_eq!(asked(&["--received", "--state", "failed"]), failed);
+        assert_eq!(asked(&["--peer", "backend"]), Some((None, Some("backend".to_owned()), None)));
         assert_eq!(asked(&["--sent", "--received"]), None);
+        assert_eq!(asked(&["--peer", "no peer"]), None);
         assert_eq!(asked(&["--state", "lost"]), None);
     }
 

@@ -1,18 +1,24 @@
 mod cancel;
+mod dry_run;
 mod ending;
 mod get;
 mod inbox;
 mod list;
 mod paths;
 mod progress;
+mod rate;
 mod rm;
 mod send;
+mod spool;
+mod standing;
 
 use clap::Subcommand;
 use pilot_local_api::transfers::TransferView;
 
+use super::cell;
 use crate::Ctl;
 use crate::failure::Failure;
+use crate::ui::table;
 use crate::{shown, size};
 
 /// Characters of a label, or of names, in a row.
@@ -64,7 +70,8 @@ fn amount(view: &TransferView) -> String {
     format!("{counted}, {}", size::bytes(view.bytes))
 }
 
-fn count(number: u64, noun: &str) -> String {
+fn count(number: impl Into<u64>, noun: &str) -> String {
+    let number = number.into();
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
 }
@@ -78,9 +85,20 @@ fn what(view: &TransferView) -> String {
     shown::short(&names.join(", "), WIDTH)
 }
 
-/// Where it is, and why it did not go on: `failed (disk_full)`.
+/// Transfers as a table, whose rows end with what each is; and before that
+/// with the task that it belongs to, if one does.
+fn rows(heading: &str, views: &[TransferView], row: impl Fn(&TransferView) -> String) -> String {
+    if views.iter().all(|view| view.task.is_none()) {
+        let row = |view: &TransferView| format!("{}\t{}", row(view), what(view));
+        return table(&format!("{heading}\tWHAT"), views.iter().map(row));
+    }
+    let row = |view: &TransferView| format!("{}\t{}\t{}", row(view), cell(view.task), what(view));
+    table(&format!("{heading}\tTASK\tWHAT"), views.iter().map(row))
+}
+
+/// Where it is, and why it did not go on or does not just now: `failed (disk_full)`.
 fn state(view: &TransferView) -> String {
-    match &view.error {
+    match view.error.as_ref().or(view.trouble.as_ref()) {
         Some(problem) => format!("{} ({})", view.state, shown::line(&problem.code)),
         None => view.state.to_string(),
     }
@@ -122,9 +140,39 @@ mod tests {
     }
 
     #[test]
+    fn a_state_says_what_keeps_it_and_an_end_why() {
+        let problem =
+            |code: &str| TransferProblem { code: code.to_owned(), message: String::new() };
+        let mut view = view(TransferState::Sending);
+
+        assert_eq!(state(&view), "sending");
+        view.trouble = Some(problem("quota_exceeded"));
+        assert_eq!(state(&view), "sending (quota_exceeded)");
+        let error = Some(problem("disk_full"));
+        let failed = TransferView { state: TransferState::Failed, error, ..view };
+        assert_eq!(state(&failed), "failed (disk_full)");
+    }
+
+    #[test]
+    fn tasks_have_a_column_as_soon_as_there_is_one() {
+        let task = "01890a5d-ac96-774b-bcce-b302099a8099";
+        let mut views = [view(TransferState::Done), view(TransferState::Done)];
+        let shown = |views: &[TransferView]| rows("SIZE", views, |_| "x".to_owned());
+
+        assert_eq!(shown(&views), "SIZE  WHAT\nx     src\nx     src");
+        views[0].task = task.parse().ok();
+        let with = shown(&views);
+
+        let lines: Vec<Vec<&str>> =
+            with.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines, [["SIZE", "TASK", "WHAT"], ["x", task, "src"], ["x", "-", "src"]]);
+    }
+
+    #[test]
     fn what_a_peer_wrote_cannot_command_the_terminal() {
         let evil = "\u{1b}]0;owned\u{7}\u{202e}x\r\n";
         let problem = TransferProblem { code: evil.to_owned(), message: evil.to_owned() };
+        let kept = TransferView { trouble: Some(problem.clone()), ..view(TransferState::Sending) };
         let mut view = TransferView {
             peer: evil.to_owned(),
             peer_name: Some(evil.to_owned()),
@@ -136,7 +184,8 @@ mod tests {
         let named = what(&view);
         view.label = evil.to_owned();
 
-        for text in [named, what(&view), peer(&view), called(&view), state(&view), line(&view)] {
+        let states = [state(&view), line(&view), state(&kept)];
+        for text in [named, what(&view), peer(&view), called(&view)].into_iter().chain(states) {
             assert!(!text.contains(|letter: char| letter.is_control() || letter == '\u{202e}'));
             assert!(text.contains("owned"), "{text:?}");
         }

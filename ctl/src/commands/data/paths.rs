@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use pilot_local_api::quoted;
 use pilot_local_api::transfers::PathText;
-use pilot_local_api::{ApiError, ErrorCode, quoted};
 
 use crate::failure::Failure;
 use crate::payload::unreadable;
@@ -16,12 +16,6 @@ pub(super) fn absolute(here: &Path, paths: &[PathBuf]) -> Result<Vec<PathText>, 
 }
 
 fn one(here: &Path, path: &Path) -> Result<PathBuf, Failure> {
-    if path.as_os_str() == "-" {
-        let message = "stdin cannot be sent as it is: save it to a file and send that (a file \
-                       called - is sent as ./-); nothing was sent";
-        let error = ApiError::new(ErrorCode::InvalidArgument, message);
-        return Err(error.with_hint("pilotctl data send PEER FILE").into());
-    }
     let shown = path.display().to_string();
     let failed = |error: io::Error| {
         if path.as_os_str().is_empty() || error.kind() == io::ErrorKind::NotFound {
@@ -42,6 +36,8 @@ fn one(here: &Path, path: &Path) -> Result<PathBuf, Failure> {
 mod tests {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
+
+    use pilot_local_api::ErrorCode;
 
     use super::*;
 
@@ -85,7 +81,7 @@ mod tests {
 
         let failed = failed.map(|paths| paths[0].clone().into());
         assert_eq!(message(failed), "there is no 'not there'; nothing was sent");
-        for (path, part) in [("", "there is no ''"), ("-", "stdin"), ("there/x", "there/x")] {
+        for (path, part) in [("", "there is no ''"), ("there/x", "there/x")] {
             let message = message(one(dir.path(), Path::new(path)));
             assert!(message.contains(part), "{message}");
             assert!(message.ends_with("nothing was sent"), "{message}");

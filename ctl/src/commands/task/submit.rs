@@ -1,10 +1,8 @@
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use pilot_flags::HumanDuration;
 use pilot_local_api::errors::{ApiError, ErrorCode};
-use pilot_local_api::proto::identity::Timestamp;
 use pilot_local_api::proto::{PeerRef, TaskId};
 use pilot_local_api::tasks::{Params, SubmitRequest};
 
@@ -13,7 +11,7 @@ use crate::Ctl;
 use crate::failure::Failure;
 use crate::load::{Given, Load};
 use crate::payload::{Param, Payload, Payloads};
-use crate::random;
+use crate::random::fresh_id;
 use crate::waiting::{AtFirst, patiently, until_signal};
 
 /// Submit a task to a peer. Prints its id once it is safe on disk.
@@ -108,7 +106,7 @@ fn request(args: Args) -> Result<(TaskId, SubmitRequest), Failure> {
         given.add(path, "--attach")?;
     }
     let Load { files, attach } = given.load()?;
-    let id = new_id()?;
+    let id = fresh_id(TaskId::new)?;
     let request = SubmitRequest {
         id: Some(id),
         to: args.to,
@@ -123,12 +121,6 @@ fn request(args: Args) -> Result<(TaskId, SubmitRequest), Failure> {
         idempotency_key: args.idempotency_key,
     };
     Ok((id, request))
-}
-
-fn new_id() -> Result<TaskId, ApiError> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    Ok(TaskId::new(Timestamp::from_millis(millis), random::bytes()?))
 }
 
 /// The connection was lost between request and answer, and stayed lost.
