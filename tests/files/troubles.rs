@@ -66,7 +66,14 @@ fn over_the_quota_a_transfer_waits_until_there_is_room() {
     received(&team, first);
 
     let second = file(&team, "second", 700_000);
-    let second = send(&team, &second);
+    let waited = team
+        .node("manager")
+        .ctl(&["data", "send", "worker", second.to_str().unwrap(), "--timeout", "3s", "--json"])
+        .unwrap();
+    assert_eq!(waited.code, Some(24), "{}", waited.stderr);
+    assert!(waited.stderr.contains(r#""cause":"quota_exceeded""#), "{}", waited.stderr);
+    let listed = manager.transfers().unwrap();
+    let second = listed.iter().find(|view| view.id != first).unwrap().id;
 
     let problem = trouble(&manager, second);
     assert_eq!(problem.code, "quota_exceeded");

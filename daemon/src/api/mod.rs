@@ -23,6 +23,7 @@ mod tasks;
 mod transfer_views;
 mod transfers;
 mod trust;
+mod views;
 mod worker;
 
 pub(crate) use server::Server;

@@ -158,7 +158,7 @@ fn not_loaded(error: SendError) -> Failure {
             Failure::new(ErrorCode::LimitExceeded, message)
         }
         SendError::Change(error) => error.into(),
-        SendError::UnderWay
+        SendError::Rest(_)
         | SendError::Keep(KeepError::Exists { .. } | KeepError::Disk(_))
         | SendError::Home(_)
         | SendError::Source(_)

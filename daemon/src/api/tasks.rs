@@ -1,16 +1,12 @@
 //! Tasks of either half: list, get, wait, watch.
 
 use std::cmp::Reverse;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use axum::response::Response;
 use pilot_local_api::ErrorCode;
 use pilot_local_api::tasks::{ListQuery, Role, TaskView, WaitQuery};
 use pilot_proto::TaskId;
@@ -21,6 +17,7 @@ use tokio::time::timeout_at;
 use super::extract::{Params, Task};
 use super::failure::Failure;
 use super::task_views::{brief, wanted, whole};
+use super::views;
 use crate::node::Node;
 use crate::services::tasks::{AcceptError, CallError, NewTaskError, Row};
 
@@ -110,21 +107,16 @@ pub(crate) async fn watch(
 ) -> Result<Response, Failure> {
     let watch = node.tasks().watch(id);
     let first = brief(&node, &row(&node, id).await?);
-    let lines = stream::unfold((Some(first), watch), move |(next, mut watch)| {
+    let seen = first.revision;
+    let is_over = |view: &TaskView| view.state.is_terminal();
+    Ok(views::stream(first, (watch, seen), is_over, move |(mut watch, seen)| {
         let node = Arc::clone(&node);
         async move {
-            let view = next?;
-            let line = line(&view);
-            let next = if view.state.is_terminal() {
-                None
-            } else {
-                change(&node, id, view.revision, &mut watch).await
-            };
-            Some((Ok::<_, Infallible>(line), (next, watch)))
+            let view = change(&node, id, seen, &mut watch).await?;
+            let seen = view.revision;
+            Some((view, (watch, seen)))
         }
-    });
-    let headers = [(CONTENT_TYPE, "application/x-ndjson")];
-    Ok((headers, Body::from_stream(lines)).into_response())
+    }))
 }
 
 /// The next view with a revision after `seen`; none if the task cannot be read.
@@ -141,12 +133,6 @@ async fn change(
         }
         watch.changed().await;
     }
-}
-
-fn line(view: &TaskView) -> Bytes {
-    let mut line = serde_json::to_vec(view).unwrap_or_default();
-    line.push(b'\n');
-    Bytes::from(line)
 }
 
 /// The row of a task that must be there.

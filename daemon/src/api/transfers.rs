@@ -1,16 +1,13 @@
 //! Transfers of files: send, list, get, watch, cancel, remove.
 
-use std::convert::Infallible;
+use std::error::Error as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::body::{Body as Content, Bytes};
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use axum::response::Response;
 use pilot_files::Transfer;
 use pilot_local_api::ErrorCode;
 use pilot_local_api::transfers::{
@@ -25,6 +22,7 @@ use tokio::time::timeout_at;
 use super::extract::{Body, Params, TransferOf};
 use super::failure::Failure;
 use super::transfer_views::view;
+use super::views;
 use crate::node::Node;
 use crate::services::Watch;
 use crate::services::data::{ChangeError, Keep, NewTransfer, SendError};
@@ -81,7 +79,8 @@ pub(crate) async fn send(
 }
 
 fn not_sent(peer: &PeerRef, error: SendError) -> Failure {
-    let message = format!("{error}; nothing was sent");
+    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    let message = format!("{error}{cause}; nothing was sent");
     match error {
         SendError::NotTrusted(standing) if standing.state == TrustState::Requested => {
             let message =
@@ -104,11 +103,11 @@ fn not_sent(peer: &PeerRef, error: SendError) -> Failure {
         SendError::Manifest(_) | SendError::Layout(_) => {
             Failure::new(ErrorCode::LimitExceeded, message)
         }
-        SendError::UnderWay => Failure::new(ErrorCode::Conflict, error.to_string())
-            .hint("pilotctl data list  # it is there in a moment"),
-        SendError::Home(_) | SendError::Source(_) | SendError::Read(_) | SendError::Random => {
-            Failure::internal(&error)
-        }
+        SendError::Home(_)
+        | SendError::Source(_)
+        | SendError::Rest(_)
+        | SendError::Read(_)
+        | SendError::Random => Failure::internal(&error),
         SendError::Change(ChangeError::Exists) => {
             Failure::new(ErrorCode::Conflict, message).hint("pilotctl data list")
         }
@@ -164,20 +163,11 @@ pub(crate) async fn watch(
 ) -> Result<Response, Failure> {
     let watch = node.data().watch(id);
     let first = view(&node, &found(&node, id)?);
-    let lines = stream::unfold((Some(first), watch), move |(next, mut watch)| {
+    let is_over = |view: &TransferView| view.state.is_terminal();
+    Ok(views::stream(first, watch, is_over, move |mut watch| {
         let node = Arc::clone(&node);
-        async move {
-            let shown = next?;
-            let line = line(&shown);
-            let next = match shown.state.is_terminal() {
-                true => None,
-                false => change(&node, id, &mut watch).await,
-            };
-            Some((Ok::<_, Infallible>(line), (next, watch)))
-        }
-    });
-    let headers = [(CONTENT_TYPE, "application/x-ndjson")];
-    Ok((headers, Content::from_stream(lines)).into_response())
+        async move { Some((change(&node, id, &mut watch).await?, watch)) }
+    }))
 }
 
 /// The transfer once it has changed: at once if it has ended, otherwise not
@@ -230,12 +220,6 @@ pub(crate) async fn remove(
         )
     };
     Err(Failure::new(ErrorCode::Conflict, message).hint(hint).detail("transfer", id.to_string()))
-}
-
-fn line(view: &TransferView) -> Bytes {
-    let mut line = serde_json::to_vec(view).unwrap_or_default();
-    line.push(b'\n');
-    Bytes::from(line)
 }
 
 fn found(node: &Node, id: TransferId) -> Result<Transfer, Failure> {

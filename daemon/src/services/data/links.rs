@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use pilot_files::Transfer;
@@ -10,6 +10,7 @@ use pilot_identity::NodeId;
 use pilot_overlay::Session;
 use pilot_proto::TransferId;
 use tokio::sync::Notify;
+use tokio::time::sleep_until;
 
 use super::DataService;
 use super::talk::TalkError;
@@ -27,6 +28,29 @@ const SMALL: u64 = 16 * 1024 * 1024;
 /// Pause before one that the receiver could not take now is offered again.
 const LATER: Duration = Duration::from_secs(10);
 
+/// What came of a talk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Talked {
+    /// The session goes on, whatever became of the transfer.
+    Ended,
+    /// The peer does not take it now.
+    Later,
+    /// The session is over.
+    Broke,
+}
+
+/// Until then; for ever, if there is no time.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn closed(session: &Session) {
+    session.connection().closed().await;
+}
+
 impl Owing for DataService {
     const WHAT: &'static str = "data";
 
@@ -36,11 +60,19 @@ impl Owing for DataService {
 
     async fn use_link(self: &Arc<Self>, peer: NodeId, session: &Session, wake: &Notify) -> usize {
         let mut ended = 0;
-        // Those under way, and whether each is large.
+        // Those under way, and whether each is large; and those that wait for
+        // the peer, each until when.
         let mut talking = BTreeMap::new();
+        let mut later: BTreeMap<TransferId, Instant> = BTreeMap::new();
         let mut talks = FuturesUnordered::new();
         loop {
+            let now = Instant::now();
+            later.retain(|_, until| *until > now);
             for transfer in self.desk.owed(&peer) {
+                // What its user ended is told at once.
+                if transfer.is_live() && later.contains_key(&transfer.id) {
+                    continue;
+                }
                 let is_large = transfer.is_live() && transfer.totals.bytes > SMALL;
                 let large = talking.values().filter(|is_large| **is_large).count();
                 let has_room = talks.len() < TALKS && !(is_large && large >= LARGE_TALKS);
@@ -49,16 +81,25 @@ impl Owing for DataService {
                     talks.push(self.talk_about(session, transfer));
                 }
             }
+            let next = later.values().min().copied();
             tokio::select! {
                 () = self.stop.cancelled() => return ended,
                 () = wake.notified() => {}
-                talked = talks.next() => match talked {
-                    Some((id, true)) => {
-                        talking.remove(&id);
-                        ended += 1;
+                () = until(next) => {}
+                () = closed(session), if talks.is_empty() => return ended,
+                Some((id, talked)) = talks.next() => {
+                    talking.remove(&id);
+                    match talked {
+                        Talked::Ended => ended += 1,
+                        Talked::Later => {
+                            later.insert(id, Instant::now() + LATER);
+                        }
+                        Talked::Broke => return ended,
                     }
-                    Some((_, false)) | None => return ended,
-                },
+                }
+            }
+            if talks.is_empty() && !self.desk.has_owed(&peer) {
+                return ended;
             }
         }
     }
@@ -72,29 +113,29 @@ impl DataService {
         }
     }
 
-    /// One talk; whether the session can be used further.
+    /// One talk, and what came of it.
     async fn talk_about(
         self: &Arc<Self>,
         session: &Session,
         transfer: Transfer,
-    ) -> (TransferId, bool) {
+    ) -> (TransferId, Talked) {
         let id = transfer.id;
-        let went_on = match self.talk(session, transfer).await {
-            Ok(()) => true,
+        let talked = match self.talk(session, transfer).await {
+            Ok(()) => Talked::Ended,
             Err(TalkError::Later(reason)) => {
                 tracing::info!(transfer = %id, reason, "the peer takes the transfer later");
-                tokio::time::sleep(LATER).await;
-                true
+                Talked::Later
             }
             Err(error) => {
                 tracing::debug!(transfer = %id, %error, "a transfer broke off");
-                let is_open = !session.connection().is_closed();
-                if is_open {
+                if session.connection().is_closed() {
+                    Talked::Broke
+                } else {
                     tokio::time::sleep(AFTER_FAILURE).await;
+                    Talked::Ended
                 }
-                is_open
             }
         };
-        (id, went_on)
+        (id, talked)
     }
 }

@@ -146,6 +146,10 @@ impl DataService {
         for folder in orphans {
             let _turn = self.beginning.lock().await;
             let id = id_of(&folder);
+            let _preparing = match id {
+                Some(id) => Some(self.preparing.enter(id).await),
+                None => None,
+            };
             if id.is_none_or(|id| self.desk.live(id).is_none()) {
                 self.remove_folder(folder).await;
             }

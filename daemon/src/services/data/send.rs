@@ -13,9 +13,10 @@ use pilot_identity::{NodeId, Scope, Timestamp};
 use pilot_proto::manifest::ManifestBytesError;
 use pilot_proto::{TaskId, TransferId};
 use pilot_store::ReadError;
-use pilot_tree::{KeepError, ScanError, ScanOptions, Source, SourceBytesError};
+use pilot_tree::{DiskError, KeepError, ScanError, ScanOptions, Source, SourceBytesError};
 use pilot_trust::{Standing, TrustState};
 use rusqlite::Connection;
+use tokio::sync::Notify;
 
 use super::{ChangeError, DataService};
 use crate::clock;
@@ -71,50 +72,70 @@ pub(crate) enum SendError {
     Source(#[from] SourceBytesError),
     #[error(transparent)]
     Change(#[from] ChangeError),
+    #[error("the rest of an earlier try is in the way")]
+    Rest(#[from] DiskError),
     #[error("transfers cannot be read")]
     Read(#[from] ReadError),
-    #[error("the same transfer is being entered just now")]
-    UnderWay,
     #[error("the system gives no randomness")]
     Random,
 }
 
-/// Transfers that are being entered.
+/// Transfers that are being entered, or whose rest is being removed.
 #[derive(Debug, Default)]
-pub(super) struct Preparing(Mutex<BTreeSet<TransferId>>);
+pub(super) struct Preparing {
+    ids: Mutex<BTreeSet<TransferId>>,
+    left: Notify,
+}
 
 /// One of them, until it is dropped.
-struct Entered<'a>(&'a Preparing, TransferId);
+pub(super) struct Entered<'a>(&'a Preparing, TransferId);
 
 impl Preparing {
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<TransferId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ids(&self) -> MutexGuard<'_, BTreeSet<TransferId>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// None if it is being entered already.
-    fn enter(&self, id: TransferId) -> Option<Entered<'_>> {
-        self.lock().insert(id).then_some(Entered(self, id))
+    /// Waits until nobody else has to do with it.
+    pub(super) async fn enter(&self, id: TransferId) -> Entered<'_> {
+        loop {
+            // Who leaves from here on is heard.
+            let mut left = std::pin::pin!(self.left.notified());
+            left.as_mut().enable();
+            if self.ids().insert(id) {
+                return Entered(self, id);
+            }
+            left.await;
+        }
     }
 }
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        self.0.lock().remove(&self.1);
+        self.0.ids().remove(&self.1);
+        self.0.left.notify_waiters();
     }
 }
 
 impl DataService {
     /// Looks at what is to be sent and enters the transfer; both are on disk
     /// when this returns.
+    ///
+    /// Cancel safe: it goes on without whoever asked, and is entered whole or
+    /// not at all.
     pub(crate) async fn send(self: &Arc<Self>, new: NewTransfer) -> Result<Transfer, SendError> {
+        let service = Arc::clone(self);
+        let sending = self.tasks.spawn(async move { service.look_and_enter(new).await });
+        sending.await.unwrap_or_else(|_| Err(ChangeError::Stopping.into()))
+    }
+
+    async fn look_and_enter(self: &Arc<Self>, new: NewTransfer) -> Result<Transfer, SendError> {
         let now = clock::now();
         let id = match new.id {
             Some(id) => id,
             None => fresh_id(now)?,
         };
-        // Before the look whether it is known: who asks again meanwhile must not
-        // find half of a folder, or think that there is none.
-        let _preparing = self.preparing.enter(id).ok_or(SendError::UnderWay)?;
+        // Who asks again meanwhile finds what this one has entered.
+        let _preparing = self.preparing.enter(id).await;
         if let Some(known) = self.find(id)? {
             let is_it = known.direction == Direction::Sent && known.peer == new.to;
             return if is_it { Ok(known) } else { Err(ChangeError::Exists.into()) };
@@ -211,6 +232,8 @@ fn prepare(
     options: &ScanOptions,
     keep: Keep,
 ) -> Result<(Arc<Manifest>, ManifestDigest), SendError> {
+    // What a crash left of the same one.
+    pilot_tree::discard(folder)?;
     let kept = folder.join("content");
     let (source, scanned) = match keep {
         Keep::InPlace => Source::scan(paths, options)?,

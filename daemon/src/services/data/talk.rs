@@ -1,5 +1,6 @@
 //! The sender's side of one transfer over one session.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use pilot_proto::data::{
 use pilot_proto::text::Text;
 use pilot_proto::{Service, TransferId};
 use pilot_transport::{Framed, FramedError};
+use pilot_tree::ReadError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -270,9 +272,31 @@ fn hash_all(
     Ok(())
 }
 
+/// What a receiver is told: where a file lay at its sender is not its business.
+fn told(error: &CargoError) -> String {
+    let name = |path: &Path| path.file_name().map(Path::new).unwrap_or(path).to_owned();
+    match error {
+        CargoError::Read(ReadError::Changed { path }) => {
+            ReadError::Changed { path: name(path) }.to_string()
+        }
+        CargoError::Read(ReadError::Gone { path }) => {
+            ReadError::Gone { path: name(path) }.to_string()
+        }
+        CargoError::Read(ReadError::Denied { path } | ReadError::Io { path, .. }) => {
+            format!("its sender cannot read {:?} any more", name(path))
+        }
+        CargoError::Read(ReadError::NoFile { .. })
+        | CargoError::Home(_)
+        | CargoError::Manifest(_)
+        | CargoError::Layout(_)
+        | CargoError::Source(_)
+        | CargoError::Stopped => "its sender cannot read what was to be sent".to_owned(),
+    }
+}
+
 /// Tells the receiver why there will be no more, so that its user knows it, too.
 async fn say_failed(mut talk: Framed, error: &CargoError) {
-    let failed = Said::Failed(Text::clipped(&error.to_string()));
+    let failed = Said::Failed(Text::clipped(&told(error)));
     let said = async {
         talk.send(&failed, MAX_TALK_FRAME).await?;
         talk.finish()?;
