@@ -1,6 +1,6 @@
-//! Tasks while a transfer takes all of the line that it gets.
+//! Tasks while a transfer takes all of the line.
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use pilot_local_api::transfers::TransfersQuery;
 use pilot_tests::Programs;
 
@@ -11,15 +11,12 @@ use crate::pair::Pair;
 use crate::samples::Samples;
 use crate::tasks::one_by_one;
 
-/// Bytes of the file that is sent over and over.
-const BYTES: usize = 1_000_000_000;
+/// Bytes of the file that is on its way meanwhile.
+const BYTES: usize = 4_000_000_000;
 
 /// Tasks of each kind of turn, and turns.
 const TASKS: usize = 300;
 const TURNS: usize = 3;
-
-/// Transfers at once.
-const TRANSFERS: usize = 6;
 
 /// The 99th percentile of a task's round trip, beside that without a transfer.
 pub(crate) fn tasks(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
@@ -32,19 +29,14 @@ pub(crate) fn tasks(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
         one_by_one(&pair, TASKS).await?;
         for _ in 0..TURNS {
             idle.append(one_by_one(&pair, TASKS).await?);
-            let mut transfers = Vec::new();
-            for _ in 0..TRANSFERS {
-                transfers.push(pair.manager.send(&request(&pair, &file)).await?.id);
-            }
+            let id = pair.manager.send(&request(&pair, &file)).await?.id;
             busy.append(one_by_one(&pair, TASKS).await?);
-            let last = *transfers.last().context("no transfer")?;
-            if pair.manager.transfer(last).await?.state.is_terminal() {
-                bail!("the transfers ended before the tasks");
+            let view = pair.manager.transfer(id).await?;
+            if view.state.is_terminal() {
+                bail!("the transfer ended before the tasks: {view:?}");
             }
-            for id in transfers {
-                moved += pair.manager.transfer(id).await?.bytes_done;
-                pair.manager.cancel_transfer(id).await?;
-            }
+            moved += view.bytes_done;
+            pair.manager.cancel_transfer(id).await?;
             // What came of it would not be sent again.
             for view in pair.worker.transfers(&TransfersQuery::default()).await? {
                 pair.worker.cancel_transfer(view.id).await?;
