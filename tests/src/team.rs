@@ -1,5 +1,6 @@
 //! A rendezvous and its nodes.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -32,14 +33,24 @@ impl Team {
     ///
     /// If one of them does not start or register.
     pub fn start(names: &[&str]) -> anyhow::Result<Self> {
-        let programs = Programs::built()?;
-        let folder = tempfile::Builder::new().prefix("pilot").tempdir()?;
-        let rendezvous = Rendezvous::start(&programs, &folder.path().join("rendezvous"))?;
-        let mut team = Self { rendezvous, programs, nodes: vec![], addresses: vec![], folder };
+        let mut team = Self::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         for name in names {
             team.add(name, &[])?;
         }
         Ok(team)
+    }
+
+    /// Starts a rendezvous that listens there, and no node yet.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub fn start_at(listen: SocketAddr) -> anyhow::Result<Self> {
+        let programs = Programs::built()?;
+        let folder = tempfile::Builder::new().prefix("pilot").tempdir()?;
+        let state = folder.path().join("rendezvous");
+        let rendezvous = Rendezvous::start_at(&programs, &state, listen, &[])?;
+        Ok(Self { rendezvous, programs, nodes: vec![], addresses: vec![], folder })
     }
 
     /// Starts one more node with further flags; its address.
@@ -48,8 +59,18 @@ impl Team {
     ///
     /// If it does not start or register.
     pub fn add(&mut self, name: &str, flags: &[&str]) -> anyhow::Result<String> {
+        let registry = self.rendezvous.addr().to_string();
+        self.add_by(name, &registry, flags)
+    }
+
+    /// The same for one that finds the rendezvous at this address.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start or register.
+    pub fn add_by(&mut self, name: &str, registry: &str, flags: &[&str]) -> anyhow::Result<String> {
         let options = NodeOptions {
-            registry: Some(self.rendezvous.addr().to_string()),
+            registry: Some(registry.to_owned()),
             flags: flags.iter().map(ToString::to_string).collect(),
         };
         let mut node = Node::start(&self.programs, self.folder.path(), name, options)?;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 use crate::alpn::Alpn;
 use crate::carrier::Proxies;
@@ -14,12 +14,6 @@ use crate::congestion::ByDelivery;
 /// headers of IPv6, UDP and a relay. QUIC does not learn when its path changes
 /// from relay to direct and back, so all of them must take what one of them takes.
 const MAX_MTU: u16 = 1436;
-
-/// Packets that may arrive without being acknowledged at once
-/// (draft-ietf-quic-ack-frequency), and for how long: an eighth of them is what
-/// a fast line needs to hear of, and less than the first window.
-const UNACKNOWLEDGED: u32 = 7;
-const ACK_DELAY: Duration = Duration::from_millis(5);
 
 /// Which key exchanges an endpoint offers and takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -120,11 +114,8 @@ impl Settings {
             mtu.upper_bound(MAX_MTU);
             mtu
         });
-        let mut acks = AckFrequencyConfig::default();
-        acks.ack_eliciting_threshold(UNACKNOWLEDGED.into()).max_ack_delay(Some(ACK_DELAY));
         let mut transport = TransportConfig::default();
         transport
-            .ack_frequency_config(Some(acks))
             .max_idle_timeout(Some(idle))
             .keep_alive_interval(Some(keep_alive))
             .max_concurrent_bidi_streams(VarInt::from_u32(self.max_streams))

@@ -1,7 +1,7 @@
 //! Files over paths that are not the shortest.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -60,10 +60,9 @@ pub(crate) fn lossy(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
 /// MB/s through a relay, in turns with a bare stream of bytes through one.
 pub(crate) fn relayed(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
     let (mut rates, mut bare) = (Vec::new(), Vec::new());
-    let links = Links::losing(Duration::ZERO, 1.0)?;
     block_on(async {
         let stream = Relayed::start().await?;
-        let pair = links.pair().await?;
+        let pair = apart().await?;
         for turn in 0..TURNS {
             bare.push(stream.turn().await?);
             let file = pair.team.folder().join(format!("relayed-{turn}"));
@@ -86,6 +85,22 @@ pub(crate) fn relayed(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
             .in_turns_with("bytes on a stream through a relay", median(&bare), &ratios)
             .ratio_at_least(0.8),
     ])
+}
+
+/// Two daemons of which one speaks IPv4 and the other IPv6, so that only a
+/// relay that speaks both is between them.
+async fn apart() -> anyhow::Result<Pair> {
+    let mut team = Team::start_at(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)))?;
+    let port = team.rendezvous.addr().port();
+    for (name, ip) in
+        [("manager", IpAddr::V4(Ipv4Addr::LOCALHOST)), ("worker", IpAddr::V6(Ipv6Addr::LOCALHOST))]
+    {
+        let registry = SocketAddr::new(ip, port).to_string();
+        let listen = SocketAddr::new(ip, 0).to_string();
+        team.add_by(name, &registry, &["--listen", &listen])
+            .with_context(|| format!("{name} does not start"))?;
+    }
+    Pair::of(team).await
 }
 
 /// Links by which two daemons are reached straight.

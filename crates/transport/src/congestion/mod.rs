@@ -56,10 +56,10 @@ impl Controller for Delivery {
         &mut self,
         now: Instant,
         in_flight: u64,
-        _app_limited: bool,
+        app_limited: bool,
         _largest_packet_num_acked: Option<u64>,
     ) {
-        self.0.acknowledged(now, in_flight);
+        self.0.acknowledged(now, in_flight, app_limited);
     }
 
     fn on_congestion_event(

@@ -165,15 +165,21 @@ impl Model {
     }
 
     /// All that one message acknowledges was told.
-    pub(super) fn acknowledged(&mut self, now: Instant, in_flight: u64) {
+    pub(super) fn acknowledged(&mut self, now: Instant, in_flight: u64, is_app_limited: bool) {
         let acknowledged = self.in_flight.saturating_sub(in_flight);
         self.in_flight = in_flight;
         if self.round.is_over {
             self.end_round(now);
         }
         let target = self.target();
-        // It grows no faster than the path delivers.
-        self.window = target.min(self.window + acknowledged).max(self.least_window());
+        // It grows no faster than the path delivers, and does not shrink for want
+        // of something to send: messages now and then say little of the path.
+        let least = if is_app_limited && self.ceiling.is_none() {
+            self.window
+        } else {
+            self.least_window()
+        };
+        self.window = target.min(self.window + acknowledged).max(least);
     }
 
     fn end_round(&mut self, now: Instant) {

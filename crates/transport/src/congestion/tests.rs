@@ -105,7 +105,7 @@ impl Run {
             } else {
                 self.model.lost(MTU);
             }
-            self.model.acknowledged(self.now, self.in_flight);
+            self.model.acknowledged(self.now, self.in_flight, false);
         }
         let took = (self.now - begun).as_secs_f64();
         (self.delivered - before) as f64 / took / path.rate
@@ -185,13 +185,36 @@ fn a_pause_says_nothing_about_the_path() {
         run.now = heard;
         run.in_flight -= MTU;
         run.model.delivered(heard, sent, MTU, true);
-        run.model.acknowledged(heard, run.in_flight);
+        run.model.acknowledged(heard, run.in_flight, true);
     }
     run.now += Duration::from_secs(60);
 
     let used = run.over(WIDE, ms(500));
 
     assert!(used > 0.7, "{used}");
+}
+
+#[test]
+fn messages_now_and_then_keep_the_window_that_they_had() {
+    let mut run = Run::new();
+    run.over(WIDE, ms(3000));
+    let before = run.model.window();
+    while let Some((sent, heard, _)) = run.under_way.pop_front() {
+        run.now = heard;
+        run.in_flight -= MTU;
+        run.model.delivered(heard, sent, MTU, true);
+        run.model.acknowledged(heard, run.in_flight, true);
+    }
+
+    // One packet a second for a minute.
+    for _ in 0..60 {
+        run.now += Duration::from_secs(1);
+        run.model.sent(run.now, MTU);
+        run.model.delivered(run.now + WIDE.rtt, run.now, MTU, true);
+        run.model.acknowledged(run.now + WIDE.rtt, 0, true);
+    }
+
+    assert!(run.model.window() >= before, "{} of {before}", run.model.window());
 }
 
 #[test]
