@@ -65,7 +65,8 @@ fn write_all(folder: &Path, files: &[ContentFile], inbox: Option<PathBuf>) -> Re
     Ok(())
 }
 
-fn not_copied(error: &CopyError) -> Failure {
+/// What was received stays where it is.
+pub(crate) fn not_copied(error: &CopyError) -> ApiError {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     let cause = cause.filter(|cause| cause.kind() != io::ErrorKind::AlreadyExists);
     let message = match cause {
@@ -74,7 +75,6 @@ fn not_copied(error: &CopyError) -> Failure {
     };
     ApiError::new(cause.map_or(ErrorCode::Conflict, code_of), message)
         .with_hint("choose another folder with --out DIR")
-        .into()
 }
 
 /// Whole or not at all, and never over another file.

@@ -7,9 +7,9 @@
 //! rates are far below what it can do.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use pilot_transport::{Connection, Priority, RecvStream, SendStream};
 
 use crate::bare;
@@ -18,6 +18,7 @@ use crate::link::Link;
 use crate::load::block_on;
 use crate::node::{Node, until};
 use crate::samples::median;
+use crate::throughput::{count, send_for};
 
 /// The time of one way, and what it loses.
 const ONE_WAY: Duration = Duration::from_millis(25);
@@ -26,8 +27,6 @@ const LOSES: f64 = 0.01;
 /// How long each turn sends, and how often.
 const LOT: Duration = Duration::from_secs(10);
 const ROUNDS: usize = 3;
-
-const WRITE: usize = 64 * 1024;
 
 /// MB/s.
 pub(crate) fn stream() -> anyhow::Result<Vec<Line>> {
@@ -45,14 +44,8 @@ pub(crate) fn stream() -> anyhow::Result<Vec<Line>> {
         let accepted = async { anyhow::Ok(server.accept().await.context("closed")?.await?) };
         let (there, bare) = tokio::try_join!(accepted, bare::bulk_connection(link.addr()))?;
         for _ in 0..ROUNDS {
-            let counting = async {
-                let (send, recv) = there.accept_bi().await?;
-                count(send, recv).await
-            };
-            let sending = async {
-                let (send, recv) = bare.1.open_bi().await?;
-                turn(send, recv).await
-            };
+            let counting = async { count(there.accept_bi().await?).await };
+            let sending = async { turn(bare.1.open_bi().await?).await };
             plain.push(tokio::try_join!(sending, counting)?.0);
             ours.push(between(&from, &to).await?);
         }
@@ -68,14 +61,8 @@ pub(crate) fn stream() -> anyhow::Result<Vec<Line>> {
 }
 
 async fn between(from: &Connection, to: &Connection) -> anyhow::Result<f64> {
-    let counting = async {
-        let (send, recv) = to.accept_bi().await?;
-        count(send, recv).await
-    };
-    let sending = async {
-        let (send, recv) = from.open_bi(Priority::Bulk).await?;
-        turn(send, recv).await
-    };
+    let counting = async { count(to.accept_bi().await?).await };
+    let sending = async { turn(from.open_bi(Priority::Bulk).await?).await };
     Ok(tokio::try_join!(sending, counting)?.0)
 }
 
@@ -89,33 +76,8 @@ async fn node(key: usize) -> anyhow::Result<(Node, Link)> {
     Ok((node, link))
 }
 
-/// Sends for one turn, and waits until all of it was counted: MB/s.
-async fn turn(mut send: SendStream, mut recv: RecvStream) -> anyhow::Result<f64> {
-    let buffer = vec![7; WRITE];
-    let started = Instant::now();
-    let mut bytes: u64 = 0;
-    while started.elapsed() < LOT {
-        send.write_all(&buffer).await?;
-        bytes += u64::try_from(buffer.len())?;
-    }
-    send.finish()?;
-    let mut counted = [0; 8];
-    recv.read_exact(&mut counted).await?;
-    if u64::from_be_bytes(counted) != bytes {
-        bail!("{bytes} bytes were sent, and {} arrived", u64::from_be_bytes(counted));
-    }
-    #[expect(clippy::cast_precision_loss, reason = "nothing here is counted beyond 2^52")]
-    let rate = bytes as f64 / 1e6 / started.elapsed().as_secs_f64();
-    Ok(rate)
-}
-
-/// Takes a stream to its end, and says how long it was.
-async fn count(mut send: SendStream, mut recv: RecvStream) -> anyhow::Result<()> {
-    let mut buffer = vec![0; WRITE];
-    let mut bytes: u64 = 0;
-    while let Some(len) = recv.read(&mut buffer).await? {
-        bytes += u64::try_from(len)?;
-    }
-    send.write_all(&bytes.to_be_bytes()).await?;
-    Ok(send.finish()?)
+/// MB/s of one turn.
+async fn turn(stream: (SendStream, RecvStream)) -> anyhow::Result<f64> {
+    let (gb, took) = send_for(LOT, stream).await?;
+    Ok(gb * 1e3 / took.as_secs_f64())
 }

@@ -149,7 +149,7 @@ async fn bulk(connection: &Connection) -> anyhow::Result<(SendStream, RecvStream
 }
 
 /// Takes a stream to its end, and says how long it was.
-async fn count((mut send, mut recv): (SendStream, RecvStream)) -> anyhow::Result<()> {
+pub(crate) async fn count((mut send, mut recv): (SendStream, RecvStream)) -> anyhow::Result<()> {
     let mut buffer = vec![0; WRITE];
     let mut bytes: u64 = 0;
     while let Some(len) = recv.read(&mut buffer).await? {
@@ -169,15 +169,26 @@ struct Turn {
 }
 
 /// Sends for [`LOT`], and until everything has arrived.
-async fn turn(
-    (mut send, mut recv): (SendStream, RecvStream),
-    pids: [u32; 3],
-) -> anyhow::Result<Turn> {
-    let buffer = vec![7; WRITE];
+async fn turn(stream: (SendStream, RecvStream), pids: [u32; 3]) -> anyhow::Result<Turn> {
     let before = cpu_times(pids)?;
+    let (gb, took) = send_for(LOT, stream).await?;
+    let mut cpu = cpu_times(pids)?;
+    for (cpu, before) in cpu.iter_mut().zip(before) {
+        *cpu = cpu.saturating_sub(before);
+    }
+    Ok(Turn { gb, took, cpu })
+}
+
+/// Sends for so long, and waits until all of it was [counted](count): thousands
+/// of millions of bytes, and how long they took.
+pub(crate) async fn send_for(
+    lot: Duration,
+    (mut send, mut recv): (SendStream, RecvStream),
+) -> anyhow::Result<(f64, Duration)> {
+    let buffer = vec![7; WRITE];
     let started = Instant::now();
     let mut bytes: u64 = 0;
-    while started.elapsed() < LOT {
+    while started.elapsed() < lot {
         send.write_all(&buffer).await?;
         bytes += u64::try_from(buffer.len())?;
     }
@@ -185,17 +196,12 @@ async fn turn(
     let mut counted = [0; 8];
     recv.read_exact(&mut counted).await?;
     let took = started.elapsed();
-    let after = cpu_times(pids)?;
     if u64::from_be_bytes(counted) != bytes {
         bail!("{bytes} bytes were sent, and {} arrived", u64::from_be_bytes(counted));
     }
-    let mut cpu = after;
-    for (cpu, before) in cpu.iter_mut().zip(before) {
-        *cpu = cpu.saturating_sub(before);
-    }
     #[expect(clippy::cast_precision_loss, reason = "nothing here is counted beyond 2^52")]
     let gb = bytes as f64 / 1e9;
-    Ok(Turn { gb, took, cpu })
+    Ok((gb, took))
 }
 
 fn cpu_times(pids: [u32; 3]) -> anyhow::Result<[Duration; 3]> {

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::failure::Failure;
 use super::listener::OwnUser;
 use super::{
-    doctor, identity, metrics, network, openapi, peers, status, submitted, task_files, tasks,
-    transfers, trust, worker,
+    doctor, identity, metrics, network, openapi, peers, status, submitted, tasks, transfers, trust,
+    worker,
 };
 use crate::node::Node;
 
@@ -70,7 +70,7 @@ fn router(node: Arc<Node>) -> Router {
         .route(routes::TASK_CANCEL, post(submitted::cancel))
         .route(routes::TASK_ATTACHMENT, get(worker::attachment_bytes))
         .route(routes::TRANSFERS, get(transfers::list).post(transfers::send))
-        .route(routes::TRANSFER, get(transfers::get).delete(task_files::remove))
+        .route(routes::TRANSFER, get(transfers::get).delete(transfers::remove))
         .route(routes::TRANSFER_WATCH, get(transfers::watch))
         .route(routes::TRANSFER_CANCEL, post(transfers::cancel))
         .route(routes::OPENAPI, get(openapi::document))

@@ -1,25 +1,16 @@
 //! Files of tasks and results as the API takes and shows them.
 
-use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::State;
 use pilot_identity::NodeId;
-use pilot_local_api::ErrorCode;
 use pilot_local_api::tasks::{AttachedFiles, Attachment, LISTED_NAMES};
-use pilot_local_api::transfers::{PathText, TransferView};
+use pilot_local_api::transfers::PathText;
 use pilot_proto::tasks::{Attached, InlineFile};
-use pilot_tree::{DiskError, KeepError};
 
-use super::extract::TransferOf;
 use super::failure::Failure;
-use super::transfers;
 use crate::node::Node;
-use crate::services::data::SendError;
 use crate::services::tasks::LoadError;
 
 /// The files of a task or a result.
@@ -111,59 +102,13 @@ fn size_below(path: &Path) -> io::Result<u64> {
     Ok(size)
 }
 
-/// Forgets a transfer, unless a task still needs it.
-pub(crate) async fn remove(
-    State(node): State<Arc<Node>>,
-    TransferOf(id): TransferOf,
-) -> Result<Json<TransferView>, Failure> {
-    if let Some(transfer) = node.data().find(id)?
-        && let Some(task) = transfer.task
-        && node.tasks().needs(&transfer).await?
-    {
-        let message = format!("task {task} needs these files; nothing was removed");
-        return Err(Failure::new(ErrorCode::Conflict, message)
-            .hint(format!("pilotctl task get {task}"))
-            .detail("transfer", id.to_string())
-            .detail("task", task.to_string()));
-    }
-    transfers::remove(State(node), TransferOf(id)).await
-}
-
 impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
         match error {
-            LoadError::Send(error) => not_loaded(*error),
+            LoadError::Send(error) => (*error).into(),
             LoadError::Commit(error) => error.into(),
             LoadError::Random => Self::internal(&error),
         }
-    }
-}
-
-fn not_loaded(error: SendError) -> Failure {
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    let message = format!("{error}{cause}; nothing was sent");
-    match error {
-        SendError::NotTrusted(_) => Failure::new(ErrorCode::NotTrusted, message)
-            .hint("pilotctl trust list  # files go to peers that trust this node"),
-        SendError::NotAllowed => {
-            Failure::new(ErrorCode::NotAllowed, message).hint("pilotctl trust list")
-        }
-        SendError::Scan(_) | SendError::Keep(KeepError::Scan(_) | KeepError::Read(_)) => {
-            Failure::invalid(message)
-        }
-        SendError::Keep(KeepError::Disk(DiskError::Full { .. })) => {
-            Failure::new(ErrorCode::DiskFull, message).hint("pilotctl doctor")
-        }
-        SendError::Manifest(_) | SendError::Layout(_) => {
-            Failure::new(ErrorCode::LimitExceeded, message)
-        }
-        SendError::Change(error) => error.into(),
-        SendError::Rest(_)
-        | SendError::Keep(KeepError::Exists { .. } | KeepError::Disk(_))
-        | SendError::Home(_)
-        | SendError::Source(_)
-        | SendError::Read(_)
-        | SendError::Random => Failure::internal(&error),
     }
 }
 

@@ -41,10 +41,7 @@ pub(crate) async fn send(
     State(node): State<Arc<Node>>,
     Body(request): Body<SendRequest>,
 ) -> Result<Json<TransferView>, Failure> {
-    let peer: PeerRef = request
-        .to
-        .parse()
-        .map_err(|error| Failure::invalid(format!("{:?}: {error}", request.to)))?;
+    let peer = named(&request.to)?;
     let to = node.directory().find(&peer).await?;
     let paths: Vec<PathBuf> = request.paths.into_iter().map(PathBuf::from).collect();
     if paths.is_empty() {
@@ -78,41 +75,26 @@ pub(crate) async fn send(
     Ok(Json(view(&node, &transfer)))
 }
 
+fn named(peer: &str) -> Result<PeerRef, Failure> {
+    peer.parse().map_err(|error| Failure::invalid(format!("{peer:?}: {error}")))
+}
+
 fn not_sent(peer: &PeerRef, error: SendError) -> Failure {
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    let message = format!("{error}{cause}; nothing was sent");
-    match error {
-        SendError::NotTrusted(standing) if standing.state == TrustState::Requested => {
-            let message =
-                format!("{peer} has not answered this node's trust yet; nothing was sent");
-            Failure::new(ErrorCode::NotTrusted, message)
-                .hint("pilotctl whoami  # then, on the peer: pilotctl trust ADDRESS")
-                .detail("peer", peer.to_string())
+    if let SendError::NotTrusted(standing) = error {
+        if standing.state != TrustState::Requested {
+            return Failure::not_trusted(peer);
         }
-        SendError::NotTrusted(_) => Failure::not_trusted(peer),
-        SendError::NotAllowed => Failure::new(ErrorCode::NotAllowed, message)
-            .hint(format!("pilotctl trust show {peer}"))
-            .detail("peer", peer.to_string()),
-        SendError::Scan(_) | SendError::Keep(KeepError::Scan(_) | KeepError::Read(_)) => {
-            Failure::invalid(message)
-        }
-        SendError::Keep(KeepError::Disk(DiskError::Full { .. })) => {
-            Failure::new(ErrorCode::DiskFull, message).hint("pilotctl doctor")
-        }
-        SendError::Keep(KeepError::Exists { .. } | KeepError::Disk(_)) => Failure::internal(&error),
-        SendError::Manifest(_) | SendError::Layout(_) => {
-            Failure::new(ErrorCode::LimitExceeded, message)
-        }
-        SendError::Home(_)
-        | SendError::Source(_)
-        | SendError::Rest(_)
-        | SendError::Read(_)
-        | SendError::Random => Failure::internal(&error),
-        SendError::Change(ChangeError::Exists) => {
-            Failure::new(ErrorCode::Conflict, message).hint("pilotctl data list")
-        }
-        SendError::Change(error) => error.into(),
+        let message = format!("{peer} has not answered this node's trust yet; nothing was sent");
+        return Failure::new(ErrorCode::NotTrusted, message)
+            .hint("pilotctl whoami  # then, on the peer: pilotctl trust ADDRESS")
+            .detail("peer", peer.to_string());
     }
+    let is_not_allowed = matches!(error, SendError::NotAllowed);
+    let failure = Failure::from(error);
+    if !is_not_allowed {
+        return failure;
+    }
+    failure.hint(format!("pilotctl trust show {peer}")).detail("peer", peer.to_string())
 }
 
 /// Lists transfers, the newest first.
@@ -130,11 +112,7 @@ pub(crate) async fn list(
         Direction::Received => pilot_files::Direction::Received,
     });
     let peer = match query.peer {
-        Some(peer) => {
-            let peer: PeerRef =
-                peer.parse().map_err(|error| Failure::invalid(format!("{peer:?}: {error}")))?;
-            Some(node.directory().find(&peer).await?)
-        }
+        Some(peer) => Some(node.directory().find(&named(&peer)?).await?),
         None => None,
     };
     let found = node.data().list(direction, peer, LIST.1).await?;
@@ -199,7 +177,8 @@ pub(crate) async fn cancel(
     Ok(Json(view(&node, &cancelled)))
 }
 
-/// Forgets a transfer that has ended; what is in the inbox of it goes too.
+/// Forgets a transfer that has ended and that no task needs; what is in the
+/// inbox of it goes too.
 #[utoipa::path(delete, path = "/v1/transfers/{id}", tag = "transfers",
     params(("id" = String, Path)), responses((status = 200, body = TransferView)))]
 pub(crate) async fn remove(
@@ -207,6 +186,15 @@ pub(crate) async fn remove(
     TransferOf(id): TransferOf,
 ) -> Result<Json<TransferView>, Failure> {
     let transfer = found(&node, id)?;
+    if let Some(task) = transfer.task
+        && node.tasks().needs(&transfer).await?
+    {
+        let message = format!("task {task} needs these files; nothing was removed");
+        return Err(Failure::new(ErrorCode::Conflict, message)
+            .hint(format!("pilotctl task get {task}"))
+            .detail("transfer", id.to_string())
+            .detail("task", task.to_string()));
+    }
     let last = view(&node, &transfer);
     if node.data().remove(&transfer).await? {
         return Ok(Json(last));
@@ -230,6 +218,40 @@ fn unknown(id: TransferId) -> Failure {
     Failure::new(ErrorCode::UnknownTransfer, format!("there is no transfer {id} on this node"))
         .hint("pilotctl data list")
         .detail("transfer", id.to_string())
+}
+
+/// As far as it does not matter who the peer is.
+impl From<SendError> for Failure {
+    fn from(error: SendError) -> Self {
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        let message = format!("{error}{cause}; nothing was sent");
+        match error {
+            SendError::NotTrusted(_) => Self::new(ErrorCode::NotTrusted, message)
+                .hint("pilotctl trust list  # files go to peers that trust this node"),
+            SendError::NotAllowed => {
+                Self::new(ErrorCode::NotAllowed, message).hint("pilotctl trust list")
+            }
+            SendError::Scan(_) | SendError::Keep(KeepError::Scan(_) | KeepError::Read(_)) => {
+                Self::invalid(message)
+            }
+            SendError::Keep(KeepError::Disk(DiskError::Full { .. })) => {
+                Self::new(ErrorCode::DiskFull, message).hint("pilotctl doctor")
+            }
+            SendError::Manifest(_) | SendError::Layout(_) => {
+                Self::new(ErrorCode::LimitExceeded, message)
+            }
+            SendError::Change(ChangeError::Exists) => {
+                Self::new(ErrorCode::Conflict, message).hint("pilotctl data list")
+            }
+            SendError::Change(error) => error.into(),
+            SendError::Keep(KeepError::Exists { .. } | KeepError::Disk(_))
+            | SendError::Home(_)
+            | SendError::Source(_)
+            | SendError::Rest(_)
+            | SendError::Read(_)
+            | SendError::Random => Self::internal(&error),
+        }
+    }
 }
 
 impl From<ChangeError> for Failure {

@@ -15,7 +15,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use pilot_local_api::transfers::{Keep, PathText, SendRequest, TransferState, TransferView};
+use pilot_local_api::transfers::{SendRequest, TransferState, TransferView};
+use pilot_tests::api::sending;
 
 pub(crate) use beside::tasks;
 pub(crate) use far::{lossy, relayed};
@@ -25,18 +26,7 @@ pub(crate) use small::small;
 use crate::pair::Pair;
 
 fn request(pair: &Pair, path: &Path) -> SendRequest {
-    SendRequest {
-        id: None,
-        to: pair.worker_address.to_string(),
-        paths: vec![PathText::from(path)],
-        label: None,
-        task: None,
-        exclude: Vec::new(),
-        gitignore: false,
-        expires_ms: None,
-        limit: None,
-        keep: Keep::InPlace,
-    }
+    sending(&pair.worker_address, &[path])
 }
 
 /// Sends a file or folder, until the sender knows that it is there; how long

@@ -80,7 +80,7 @@ fn is_invalid(told: &Told) -> bool {
 fn inbox(home: &Path) -> Vec<String> {
     let entries = fs::read_dir(home.join("inbox")).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| !name.starts_with('.')).collect()
+    names.filter(|name| ![".incoming", ".held"].contains(&name.as_str())).collect()
 }
 
 /// Manifests that are none, each with the bytes it claims.

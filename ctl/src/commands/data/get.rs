@@ -1,5 +1,3 @@
-use core::error::Error as _;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -12,7 +10,7 @@ use super::ending::{WAIT, ended, goes_on, verdict};
 use super::progress::{Progress, Wanted};
 use crate::Ctl;
 use crate::failure::Failure;
-use crate::payload::code_of;
+use crate::files;
 use crate::shown;
 use crate::waiting::until_signal;
 
@@ -113,16 +111,8 @@ fn copy(folder: &Path, out: &Path, conflict: OnConflict) -> Result<Vec<PathBuf>,
         OnConflict::Overwrite => pilot_tree::Conflict::Overwrite,
         OnConflict::Rename => pilot_tree::Conflict::Rename,
     };
-    let copied = pilot_tree::copy_out(folder, out, conflict).map_err(|error| {
-        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-        let cause = cause.filter(|cause| cause.kind() != io::ErrorKind::AlreadyExists);
-        let message = match cause {
-            Some(cause) => format!("{error}: {cause}; the inbox still has it"),
-            None => format!("{error}; the inbox still has it"),
-        };
-        ApiError::new(cause.map_or(ErrorCode::Conflict, code_of), message)
-            .with_hint("choose another folder with --out DIR")
-    })?;
+    let copied = pilot_tree::copy_out(folder, out, conflict);
+    let copied = copied.map_err(|error| files::not_copied(&error))?;
     let paths = copied.into_iter().map(|copied| copied.path);
     // What stands deeper was copied with the folder it is in.
     let top = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());

@@ -162,8 +162,7 @@ impl Landing {
     }
 
     /// The numbers of the files that may be held here already; none if
-    /// something has arrived, for then they were asked for before. Not all, if
-    /// they are all over the place.
+    /// something has arrived, for then they were asked for before.
     pub(super) fn candidates(&self, held: &Held) -> Vec<u32> {
         let files = self.incoming();
         let Some(files) = files.as_ref().filter(|files| files.incoming.arrived().count() == 0)

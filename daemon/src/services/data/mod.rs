@@ -53,7 +53,7 @@ pub(crate) use desk::{ChangeError, Trouble};
 use landing::Landings;
 pub(crate) use quota::Quota;
 use send::Preparing;
-pub(crate) use send::{Keep, NewTransfer, SendError};
+pub(crate) use send::{Keep, NewTransfer, SendError, fresh_id};
 
 /// Streams of pieces that are taken at once, over all peers: each has up to
 /// six batches of 2 MiB at most in memory. Further ones wait.

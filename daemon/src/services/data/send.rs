@@ -132,7 +132,7 @@ impl DataService {
         let now = clock::now();
         let id = match new.id {
             Some(id) => id,
-            None => fresh_id(now)?,
+            None => fresh_id(now).map_err(|_| SendError::Random)?,
         };
         // Who asks again meanwhile finds what this one has entered.
         let _preparing = self.preparing.enter(id).await;
@@ -219,9 +219,10 @@ impl DataService {
     }
 }
 
-fn fresh_id(now: Timestamp) -> Result<TransferId, SendError> {
+/// An id that no other transfer has.
+pub(crate) fn fresh_id(now: Timestamp) -> Result<TransferId, getrandom::Error> {
     let mut random = [0; 10];
-    getrandom::fill(&mut random).map_err(|_| SendError::Random)?;
+    getrandom::fill(&mut random)?;
     Ok(TransferId::new(now, random))
 }
 

@@ -24,7 +24,7 @@ use pilot_tree::ScanOptions;
 use super::calls::{encode, length};
 use super::{Row, TasksService};
 use crate::clock;
-use crate::services::data::{Keep, NewTransfer, SendError};
+use crate::services::data::{Keep, NewTransfer, SendError, fresh_id};
 use crate::store::bodies::{self, Kind, Side};
 use crate::store::strays;
 
@@ -63,9 +63,7 @@ enum LookError {
 impl TasksService {
     /// Begins a transfer, which is a stray until a record answers for it.
     pub(super) async fn load(&self, load: Load) -> Result<Attached, LoadError> {
-        let mut random = [0; 10];
-        getrandom::fill(&mut random).map_err(|_| LoadError::Random)?;
-        let id = TransferId::new(clock::now(), random);
+        let id = fresh_id(clock::now()).map_err(|_| LoadError::Random)?;
         let mut batch = self.store.batch();
         strays::put(&mut batch, id);
         self.store.commit(batch).await?;
