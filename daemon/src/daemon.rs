@@ -12,7 +12,7 @@ use pilot_proto::registry::{Register, Registered};
 use pilot_proto::{Address, BootId, Endpoints, MINOR_VERSION, NodeName};
 use pilot_store::{OpenError, ReadError, Settings as StoreSettings, Store};
 use pilot_transport::{
-    Alpn, BindError, Endpoint, Proxies, Settings as TransportSettings, local_candidates,
+    Alpn, BindError, Endpoint, MtuSearch, Proxies, Settings as TransportSettings, local_candidates,
 };
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -254,6 +254,9 @@ fn bind(
 ) -> Result<Endpoint, StartError> {
     let open = |listen| {
         let mut transport = TransportSettings::new(listen, vec![Alpn::Peer, Alpn::Trust]);
+        if settings.jumbo_frames {
+            transport.mtu_search = MtuSearch::of_links(listen);
+        }
         // Named by the network's operator for all programs, not by this one's.
         transport.proxies = Proxies::from_env();
         Endpoint::bind(Arc::clone(key), transport)

@@ -10,7 +10,8 @@
 //! | `pilot-trust/1` | any two nodes, rate limited | one [`trust`] exchange |
 //! | `pilot-registry/1` | node and rendezvous | one [`registry`] exchange each, and one for pushes |
 //!
-//! Beside QUIC on the same sockets: [`beacon`], between a node and a beacon.
+//! Beside QUIC on the same sockets: [`beacon`], between a node and a beacon, and
+//! [`part`], what QUIC sends in parts.
 
 mod address;
 pub mod beacon;
@@ -27,6 +28,7 @@ mod id;
 mod list;
 pub mod manifest;
 mod name;
+pub mod part;
 mod peer;
 pub mod probe;
 pub mod record;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pilot_identity::NodeKey;
 use pilot_proto::close;
-use pilot_transport::{Alpn, Attached, BindError, Endpoint, Incoming, Knock};
+use pilot_transport::{Alpn, Attached, BindError, Endpoint, Incoming, Knock, MtuSearch};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -159,6 +159,6 @@ fn transport(listen: SocketAddr) -> pilot_transport::Settings {
     settings.stream_window = STREAM_WINDOW;
     settings.connection_window = CONNECTION_WINDOW;
     // A node asks and is told little.
-    settings.probe_mtu = false;
+    settings.mtu_search = MtuSearch::None;
     settings
 }

@@ -12,6 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use pilot_tests::Link;
 use pilot_transport::{Priority, RecvStream, SendStream};
 use rustls::crypto::aws_lc_rs::kx_group;
 use tokio::time::timeout;
@@ -19,7 +20,6 @@ use tokio::time::timeout;
 use crate::bare::Bare;
 use crate::beacon::{Beacon, Limits};
 use crate::line::Line;
-use crate::link::Link;
 use crate::load::{PATIENCE, block_on};
 use crate::node::{Node, until};
 use crate::samples::Samples;

@@ -10,11 +10,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use pilot_tests::Link;
 use pilot_transport::{Connection, Priority, RecvStream, SendStream};
 
 use crate::bare;
 use crate::line::Line;
-use crate::link::Link;
 use crate::load::block_on;
 use crate::node::{Node, until};
 use crate::samples::median;

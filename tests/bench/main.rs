@@ -16,7 +16,6 @@ mod files;
 mod first_byte;
 mod idle;
 mod line;
-mod link;
 mod load;
 mod lossy;
 mod node;

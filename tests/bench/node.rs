@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use pilot_identity::NodeId;
-use pilot_transport::{Alpn, BeaconAt, Connection, Endpoint, HostPort, Reach, Settings, WayReport};
+use pilot_transport::{
+    Alpn, BeaconAt, Connection, Endpoint, HostPort, MtuSearch, Reach, Settings, WayReport,
+};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -28,7 +30,9 @@ impl Node {
         listen: SocketAddr,
         beacon: Option<SocketAddr>,
     ) -> anyhow::Result<Self> {
-        let settings = Settings::new(listen, vec![Alpn::Peer]);
+        // As a daemon does.
+        let mtu_search = MtuSearch::of_links(listen);
+        let settings = Settings { mtu_search, ..Settings::new(listen, vec![Alpn::Peer]) };
         let endpoint = Endpoint::bind(Arc::new(load::key(number)), settings)?;
         let reach = endpoint.reach().clone();
         if let Some(beacon) = beacon {

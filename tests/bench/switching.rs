@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use pilot_tests::Link;
 use pilot_transport::{Connection, Priority};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::beacon::{Beacon, Limits};
 use crate::line::Line;
-use crate::link::Link;
 use crate::load::block_on;
 use crate::node::{Node, until};
 use crate::samples::Samples;

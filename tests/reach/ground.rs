@@ -1,6 +1,6 @@
 //! What the tests stand on: nodes that trust each other, and beacons.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,13 +77,17 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn start(seed: u8, listen: SocketAddr, beacon: Option<&Beacon>) -> Self {
-        let settings = Settings::new(listen, vec![Alpn::Peer]);
+    fn start(seed: u8, ip: IpAddr, beacon: Option<&Beacon>) -> Self {
+        let at = beacon.map(|beacon| SocketAddr::new(ip, beacon.local_addr().port()));
+        let listen = SocketAddr::new(ip, 0);
+        Self::with(seed, Settings::new(listen, vec![Alpn::Peer]), at)
+    }
+
+    pub(crate) fn with(seed: u8, settings: Settings, beacon: Option<SocketAddr>) -> Self {
         let endpoint = Endpoint::bind(key(seed), settings).unwrap();
         let reach = endpoint.reach().clone();
-        if let Some(beacon) = beacon {
-            let host = if listen.is_ipv4() { "127.0.0.1" } else { "::1" };
-            let target = HostPort::new(host, beacon.local_addr().port()).unwrap();
+        if let Some(at) = beacon {
+            let target = HostPort::new(&at.ip().to_string(), at.port()).unwrap();
             reach.set_beacons(vec![BeaconAt { target, key: None }], None);
         }
         let mut driver = JoinSet::new();
@@ -92,11 +96,11 @@ impl Node {
     }
 
     pub(crate) fn v4(seed: u8, beacon: Option<&Beacon>) -> Self {
-        Self::start(seed, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), beacon)
+        Self::start(seed, Ipv4Addr::LOCALHOST.into(), beacon)
     }
 
     pub(crate) fn v6(seed: u8, beacon: Option<&Beacon>) -> Self {
-        Self::start(seed, SocketAddr::from((Ipv6Addr::LOCALHOST, 0)), beacon)
+        Self::start(seed, Ipv6Addr::LOCALHOST.into(), beacon)
     }
 
     pub(crate) fn trust(&self, other: &Self) {

@@ -1,8 +1,10 @@
 //! Relay first, direct when proven, and back, under one QUIC connection.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use pilot_transport::{Connection, Priority};
+use pilot_tests::Link;
+use pilot_transport::{Alpn, Connection, MtuSearch, Priority, Settings};
 
 use crate::ground::{Node, beacon, carry, connect, friends, id, until, within};
 
@@ -64,7 +66,7 @@ async fn who_is_not_trusted_gets_no_path_and_no_answer() {
     two.bound().await;
     one.endpoint.reach().learn(&id(2), &[two.endpoint.local_addr()]);
 
-    let dial = one.endpoint.connect_peer(id(2), pilot_transport::Alpn::Peer);
+    let dial = one.endpoint.connect_peer(id(2), Alpn::Peer);
     let outcome = tokio::time::timeout(Duration::from_millis(700), dial).await;
 
     assert!(outcome.is_err() || outcome.is_ok_and(|dialled| dialled.is_err()));
@@ -84,6 +86,59 @@ async fn a_transfer_goes_on_when_the_beacon_dies_and_the_path_is_direct() {
     let longest = longest_pause(&ours, &theirs, Duration::from_secs(3)).await;
     assert!(longest < Duration::from_millis(500), "{longest:?}");
     assert!(one.is_direct(id(2)));
+}
+
+#[tokio::test]
+async fn a_transfer_of_jumbo_frames_goes_on_through_the_relay_and_straight_again() {
+    let beacon = beacon(9);
+    // Never cut: so the beacon sees no address at which others reach a node.
+    let to_beacon = SocketAddr::from((Ipv4Addr::LOCALHOST, beacon.local_addr().port()));
+    let to_beacon = Link::before(to_beacon, Duration::ZERO).unwrap();
+    let (one, one_link) = behind_link(1, to_beacon.addr());
+    let (two, two_link) = behind_link(2, to_beacon.addr());
+    one.trust(&two);
+    two.trust(&one);
+    one.bound().await;
+    two.bound().await;
+    let (ours, theirs) = connect(&one, &two).await;
+    until("direct", || one.is_direct(id(2)) && two.is_direct(id(1))).await;
+    let content = vec![7; 1_000_000];
+    within(async {
+        while ours.traffic().mtu < 4990 {
+            carry(&ours, &theirs, &content).await;
+        }
+    })
+    .await;
+
+    one_link.cut(true);
+    two_link.cut(true);
+    let cut = Instant::now();
+
+    carry(&ours, &theirs, &content).await;
+    carry(&theirs, &ours, &content).await;
+    // The relay does not take what QUIC sends: a dead path is noticed after 3 s at
+    // most, and finding another size would take as long again.
+    let took = cut.elapsed();
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    assert_eq!(ours.traffic().mtu, 4990);
+    assert!(one.is_relayed(id(2)) && two.is_relayed(id(1)));
+
+    one_link.cut(false);
+    two_link.cut(false);
+    until("direct", || one.is_direct(id(2)) && two.is_direct(id(1))).await;
+    carry(&ours, &theirs, &content).await;
+}
+
+/// A node of jumbo frames that is straight reached by a link alone.
+fn behind_link(seed: u8, beacon: SocketAddr) -> (Node, Link) {
+    let settings = Settings {
+        mtu_search: MtuSearch::Jumbo,
+        ..Settings::new(([127, 0, 0, 1], 0).into(), vec![Alpn::Peer])
+    };
+    let node = Node::with(seed, settings, Some(beacon));
+    let link = Link::before(node.endpoint.local_addr(), Duration::ZERO).unwrap();
+    node.endpoint.reach().set_fixed(link.addr());
+    (node, link)
 }
 
 /// Sends there and back for so long; the longest time without an answer.

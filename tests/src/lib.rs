@@ -6,6 +6,7 @@
 //! program prints, or for a command to end, with a deadline.
 
 pub mod api;
+mod link;
 mod node;
 mod process;
 mod programs;
@@ -14,6 +15,7 @@ mod skip;
 mod team;
 
 pub use api::Api;
+pub use link::Link;
 pub use node::{Node, NodeOptions, Reply};
 pub use process::Process;
 pub use programs::Programs;

@@ -6,19 +6,21 @@
 //! 00xxxxxx     2112a442 at 4..8, 20 bytes        STUN (RFC 8489 §5)
 //! a9           70 6c 74                          ours ([`MARK`])
 //! a9           70 6c 72, 12 bytes of an id       relayed ([`RELAY_MARK`])
+//! a9           70 6c 70                          within relayed: a part ([`PART_MARK`])
 //! ```
 //!
-//! The four cannot be mistaken for each other; the rest is garbage. QUIC
+//! They cannot be mistaken for each other; the rest is garbage. QUIC
 //! endpoints here never clear the fixed bit (no RFC 9287 greasing). Pure; the
 //! socket drives it with every received batch.
 
 pub use pilot_proto::beacon::MARK;
 use pilot_proto::beacon::{RELAY_HEADER, RELAY_MARK, RelayId, split_relayed};
+use pilot_proto::part::PART_MARK;
 
-/// The largest datagram this node takes, in bytes: Ethernet's 1,500 without
-/// the headers of IPv4 and UDP. Told to peers in the handshake; what is
-/// longer is garbage.
-pub const MAX_UDP_PAYLOAD: u16 = 1472;
+/// The largest datagram beside QUIC's own that this node takes, in bytes:
+/// Ethernet's 1,500 without the headers of IPv4 and UDP. What is longer is
+/// garbage. Of QUIC's, its peers are told in the handshake what it takes.
+pub const MAX_ASIDE: usize = 1472;
 
 const STUN_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 
@@ -35,6 +37,8 @@ pub enum Kind {
     Ours,
     /// Begins with [`RELAY_MARK`].
     Relayed,
+    /// Begins with [`PART_MARK`].
+    Part,
     /// None of these; dropped and counted.
     Garbage,
 }
@@ -42,11 +46,9 @@ pub enum Kind {
 /// Tells what `datagram` is, without believing more of it than its first bytes.
 #[must_use]
 pub fn classify(datagram: &[u8]) -> Kind {
-    if datagram.len() > usize::from(MAX_UDP_PAYLOAD) {
-        return Kind::Garbage;
-    }
     match datagram {
         [first, ..] if first & 0x40 != 0 => Kind::Quic,
+        _ if datagram.len() > MAX_ASIDE => Kind::Garbage,
         [first, _, _, _, a, b, c, d, ..]
             if first & 0xc0 == 0
                 && [*a, *b, *c, *d] == STUN_COOKIE
@@ -56,6 +58,7 @@ pub fn classify(datagram: &[u8]) -> Kind {
         }
         [a, b, c, d, ..] if [*a, *b, *c, *d] == MARK => Kind::Ours,
         [a, b, c, d, ..] if [*a, *b, *c, *d] == RELAY_MARK => Kind::Relayed,
+        [a, b, c, d, ..] if [*a, *b, *c, *d] == PART_MARK => Kind::Part,
         [] | [..] => Kind::Garbage,
     }
 }
@@ -76,6 +79,8 @@ pub(crate) enum Aside<'a> {
     Datagram(Kind, &'a [u8]),
     /// Ours, within a relayed packet.
     Relayed(RelayId, &'a [u8]),
+    /// A part, within a relayed packet.
+    Part(RelayId, &'a [u8]),
     /// QUIC of another sender than what stays.
     Quic(Sender, &'a [u8]),
     /// None of these.
@@ -109,13 +114,13 @@ pub(crate) fn keep_quic(batch: &mut [u8], stride: usize, mut aside: impl FnMut(A
     while start < batch.len() {
         let end = start.saturating_add(stride).min(batch.len());
         let datagram = batch.get(start..end).unwrap_or_default();
-        let quic = match part(datagram) {
-            Part::Quic(sender, header) if *kept.get_or_insert(sender) == sender => Some(header),
-            Part::Quic(sender, header) => {
+        let quic = match look(datagram) {
+            Found::Quic(sender, header) if *kept.get_or_insert(sender) == sender => Some(header),
+            Found::Quic(sender, header) => {
                 aside(Aside::Quic(sender, datagram.get(header..).unwrap_or_default()));
                 None
             }
-            Part::Aside(found) => {
+            Found::Aside(found) => {
                 aside(found);
                 None
             }
@@ -131,25 +136,28 @@ pub(crate) fn keep_quic(batch: &mut [u8], stride: usize, mut aside: impl FnMut(A
     Kept { len, stride: stride.saturating_sub(header).max(1), sender }
 }
 
-enum Part<'a> {
+enum Found<'a> {
     /// With so many bytes before it.
     Quic(Sender, usize),
     Aside(Aside<'a>),
 }
 
-fn part(datagram: &[u8]) -> Part<'_> {
+fn look(datagram: &[u8]) -> Found<'_> {
     match classify(datagram) {
-        Kind::Quic => Part::Quic(Sender::Direct, 0),
-        kind @ (Kind::Stun | Kind::Ours) => Part::Aside(Aside::Datagram(kind, datagram)),
+        Kind::Quic => Found::Quic(Sender::Direct, 0),
+        kind @ (Kind::Stun | Kind::Ours) => Found::Aside(Aside::Datagram(kind, datagram)),
         Kind::Relayed => match split_relayed(datagram) {
             Some((id, inner)) => match classify(inner) {
-                Kind::Quic => Part::Quic(Sender::Relayed(id), RELAY_HEADER),
-                Kind::Ours => Part::Aside(Aside::Relayed(id, inner)),
-                Kind::Stun | Kind::Relayed | Kind::Garbage => Part::Aside(Aside::Garbage(datagram)),
+                Kind::Quic => Found::Quic(Sender::Relayed(id), RELAY_HEADER),
+                Kind::Ours => Found::Aside(Aside::Relayed(id, inner)),
+                Kind::Part => Found::Aside(Aside::Part(id, inner)),
+                Kind::Stun | Kind::Relayed | Kind::Garbage => {
+                    Found::Aside(Aside::Garbage(datagram))
+                }
             },
-            None => Part::Aside(Aside::Garbage(datagram)),
+            None => Found::Aside(Aside::Garbage(datagram)),
         },
-        Kind::Garbage => Part::Aside(Aside::Garbage(datagram)),
+        Kind::Part | Kind::Garbage => Found::Aside(Aside::Garbage(datagram)),
     }
 }
 
@@ -176,13 +184,14 @@ mod tests {
 
     #[test]
     fn the_first_bytes_tell_the_kind() {
-        let table: [(Vec<u8>, Kind); 18] = [
+        let table: [(Vec<u8>, Kind); 20] = [
             (vec![], Kind::Garbage),
             (vec![0x40], Kind::Quic),
             (vec![0x7f; 30], Kind::Quic),
             (vec![0xc0; 1200], Kind::Quic),
             (vec![0xff; 1472], Kind::Quic),
-            (vec![0xff; 1473], Kind::Garbage),
+            (vec![0xff; 1473], Kind::Quic),
+            (marked(1473), Kind::Garbage),
             (vec![0x00], Kind::Garbage),
             (vec![0x80; 1200], Kind::Garbage),
             (stun(0x00, 20), Kind::Stun),
@@ -194,6 +203,7 @@ mod tests {
             (stun(0x40, 20), Kind::Quic),
             (MARK.to_vec(), Kind::Ours),
             (RELAY_MARK.to_vec(), Kind::Relayed),
+            (PART_MARK.to_vec(), Kind::Part),
             (MARK[..3].to_vec(), Kind::Garbage),
         ];
 
@@ -269,6 +279,7 @@ mod tests {
         match aside {
             Aside::Datagram(kind, bytes) => (kind, None, bytes.to_vec()),
             Aside::Relayed(id, bytes) => (Kind::Ours, Some(id), bytes.to_vec()),
+            Aside::Part(id, bytes) => (Kind::Part, Some(id), bytes.to_vec()),
             Aside::Quic(Sender::Direct, bytes) => (Kind::Quic, None, bytes.to_vec()),
             Aside::Quic(Sender::Relayed(id), bytes) => (Kind::Quic, Some(id), bytes.to_vec()),
             Aside::Garbage(bytes) => (Kind::Garbage, None, bytes.to_vec()),
@@ -286,7 +297,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_have_a_kind(bytes in vec(any::<u8>(), 0..1600)) {
-            let quic = bytes.len() <= 1472 && bytes.first().is_some_and(|byte| byte & 0x40 != 0);
+            let quic = bytes.first().is_some_and(|byte| byte & 0x40 != 0);
 
             prop_assert_eq!(classify(&bytes) == Kind::Quic, quic);
         }

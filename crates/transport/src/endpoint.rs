@@ -13,9 +13,9 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::alpn::Alpn;
 use crate::carrier::{self, Attached, Carrier, CarrierError, Opening, Proxies, Pump};
-use crate::demux::MAX_UDP_PAYLOAD;
 use crate::host_port::HostPort;
 use crate::incoming::Incoming;
+use crate::mtu::MtuSearch;
 use crate::reach::Reach;
 use crate::reset::{ConnectionIds, ResetKey};
 use crate::settings::Settings;
@@ -93,8 +93,8 @@ impl Endpoint {
         }
         let id = key.id();
         let accepting = settings.accepting().ok_or(BindError::IdleTimeout)?;
-        let transport = settings.dialing(settings.probe_mtu).ok_or(BindError::IdleTimeout)?;
-        let unprobed = settings.dialing(false).ok_or(BindError::IdleTimeout)?;
+        let transport = settings.dialing(settings.mtu_search).ok_or(BindError::IdleTimeout)?;
+        let unprobed = settings.dialing(MtuSearch::None).ok_or(BindError::IdleTimeout)?;
         let tls = Arc::new(Tls::new(Arc::clone(&key), settings.key_exchange)?);
         let server = server_config(&tls, &settings, accepting)?;
 
@@ -103,7 +103,7 @@ impl Endpoint {
             Socket::bind(settings.listen, settings.socket_buffer, settings.max_datagrams)
                 .map_err(failed)?;
         let quinn = quinn::Endpoint::new_with_abstract_socket(
-            endpoint_config(&key),
+            endpoint_config(&key, settings.mtu_search.takes()),
             server,
             Arc::<Socket>::clone(&socket),
             Arc::new(TokioRuntime),
@@ -265,15 +265,15 @@ impl Endpoint {
     }
 }
 
-fn endpoint_config(key: &NodeKey) -> EndpointConfig {
+fn endpoint_config(key: &NodeKey, takes: u16) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(ResetKey::of(key)));
     let ids = ConnectionIds::of(key);
     config
         .cid_generator(move || Box::new(ids.clone()))
         .grease_quic_bit(false)
         .min_reset_interval(RESET_INTERVAL);
-    if config.max_udp_payload_size(MAX_UDP_PAYLOAD).is_err() {
-        tracing::debug!(MAX_UDP_PAYLOAD, "quinn keeps its own datagram size");
+    if config.max_udp_payload_size(takes).is_err() {
+        tracing::debug!(takes, "quinn keeps its own datagram size");
     }
     config
 }

@@ -25,6 +25,7 @@ mod host_port;
 mod incoming;
 mod knocks;
 mod limits;
+mod mtu;
 mod reach;
 mod reset;
 mod settings;
@@ -38,7 +39,7 @@ pub use carrier::{
     Pump, pump,
 };
 pub use connection::{CloseReason, Connection, Priority, Traffic};
-pub use demux::{Kind, MARK, MAX_UDP_PAYLOAD, classify};
+pub use demux::{Kind, MARK, MAX_ASIDE, classify};
 pub use dial::{ConnectError, Expect};
 pub use endpoint::{BindError, Endpoint};
 pub use framed::{Budget, Framed, FramedError, Share, next_frame, next_frame_within, send_frame};
@@ -46,6 +47,7 @@ pub use host_port::{HostPort, HostPortError};
 pub use incoming::{AcceptError, Incoming};
 pub use knocks::{Knock, Knocks};
 pub use limits::{Limiter, source};
+pub use mtu::MtuSearch;
 pub use pilot_paths::{Finding, LocalId};
 pub use quinn::{RecvStream, SendStream};
 pub use reach::{

@@ -4,16 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn::{IdleTimeout, TransportConfig, VarInt};
 
 use crate::alpn::Alpn;
 use crate::carrier::Proxies;
 use crate::congestion::ByDelivery;
-
-/// Largest datagram that MTU discovery tries, in bytes: 1,500 without the
-/// headers of IPv6, UDP and a relay. QUIC does not learn when its path changes
-/// from relay to direct and back, so all of them must take what one of them takes.
-const MAX_MTU: u16 = 1436;
+use crate::mtu::MtuSearch;
 
 /// Which key exchanges an endpoint offers and takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,11 +51,9 @@ pub struct Settings {
     /// Bytes that a peer may send ahead on all streams of a connection, and
     /// that wait to be acknowledged the other way; the sender waits beyond.
     pub connection_window: u32,
-    /// Whether accepted connections, and dials for [`Alpn::Peer`], look for
-    /// the largest datagram that passes. Without it they send 1,200 bytes at
-    /// most, and short connections are cheaper: to look takes more datagrams
-    /// than the handshake.
-    pub probe_mtu: bool,
+    /// How accepted connections, and dials for [`Alpn::Peer`], look for the
+    /// largest datagram that passes.
+    pub mtu_search: MtuSearch,
     /// Handshakes of strangers under way at once. Beyond as many again that
     /// wait, new ones are refused; beyond half of it, strangers must first
     /// prove their address.
@@ -90,7 +84,7 @@ impl Settings {
             // 1 Gbit/s over 30 ms.
             stream_window: 4 * 1024 * 1024,
             connection_window: 8 * 1024 * 1024,
-            probe_mtu: true,
+            mtu_search: MtuSearch::Ordinary,
             max_handshakes: 256,
             max_datagrams: 1024,
             proxies: Proxies::none(),
@@ -99,21 +93,20 @@ impl Settings {
 
     /// For connections that this side accepts.
     pub(crate) fn accepting(&self) -> Option<Arc<TransportConfig>> {
-        self.transport(self.probe_mtu, self.keep_alive + self.keep_alive / 4)
+        self.transport(self.mtu_search, self.keep_alive + self.keep_alive / 4)
     }
 
     /// For connections that this side dials.
-    pub(crate) fn dialing(&self, probe_mtu: bool) -> Option<Arc<TransportConfig>> {
-        self.transport(probe_mtu, self.keep_alive)
+    pub(crate) fn dialing(&self, mtu_search: MtuSearch) -> Option<Arc<TransportConfig>> {
+        self.transport(mtu_search, self.keep_alive)
     }
 
-    fn transport(&self, probe_mtu: bool, keep_alive: Duration) -> Option<Arc<TransportConfig>> {
+    fn transport(
+        &self,
+        mtu_search: MtuSearch,
+        keep_alive: Duration,
+    ) -> Option<Arc<TransportConfig>> {
         let idle = IdleTimeout::try_from(self.idle_timeout).ok()?;
-        let mtu = probe_mtu.then(|| {
-            let mut mtu = MtuDiscoveryConfig::default();
-            mtu.upper_bound(MAX_MTU);
-            mtu
-        });
         let mut transport = TransportConfig::default();
         transport
             .max_idle_timeout(Some(idle))
@@ -125,7 +118,7 @@ impl Settings {
             .send_window(u64::from(self.connection_window))
             .datagram_receive_buffer_size(None)
             .congestion_controller_factory(Arc::new(ByDelivery))
-            .mtu_discovery_config(mtu);
+            .mtu_discovery_config(mtu_search.config());
         Some(Arc::new(transport))
     }
 }

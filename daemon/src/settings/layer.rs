@@ -14,7 +14,7 @@ use super::{HostPort, HostPortError, LogFilter, RegistryAddr, SettingsError};
 
 /// The variable of each flag. A key in the file is the flag's long name;
 /// `home` and `config` say where the file is, and cannot stand in it.
-pub const VARIABLES: [(&str, &str); 15] = [
+pub const VARIABLES: [(&str, &str); 16] = [
     ("home", "PILOT_HOME"),
     ("config", "PILOT_CONFIG"),
     ("socket", "PILOT_SOCKET"),
@@ -24,6 +24,7 @@ pub const VARIABLES: [(&str, &str); 15] = [
     ("endpoint", "PILOT_ENDPOINT"),
     ("public", "PILOT_PUBLIC"),
     ("port-mapping", "PILOT_PORT_MAPPING"),
+    ("jumbo-frames", "PILOT_JUMBO_FRAMES"),
     ("inbox-quota", "PILOT_INBOX_QUOTA"),
     ("inbox-quota-per-peer", "PILOT_INBOX_QUOTA_PER_PEER"),
     ("name", "PILOT_NAME"),
@@ -93,6 +94,17 @@ pub struct Layer {
         hide_possible_values = true
     )]
     pub port_mapping: Option<bool>,
+    /// Try datagrams of up to 4,990 bytes where the network interface takes more than 1,500
+    /// [default: true] [env: PILOT_JUMBO_FRAMES]
+    #[arg(
+        long,
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true
+    )]
+    pub jumbo_frames: Option<bool>,
 
     /// Bytes that received files may take, such as 50G; what would be more waits
     /// at its sender [default: as the disk has room] [env: PILOT_INBOX_QUOTA]
@@ -159,6 +171,7 @@ impl Layer {
             endpoint: environment.parsed("PILOT_ENDPOINT")?,
             public: environment.parsed("PILOT_PUBLIC")?,
             port_mapping: environment.parsed("PILOT_PORT_MAPPING")?,
+            jumbo_frames: environment.parsed("PILOT_JUMBO_FRAMES")?,
             inbox_quota: environment.parsed("PILOT_INBOX_QUOTA")?,
             inbox_quota_per_peer: environment.parsed("PILOT_INBOX_QUOTA_PER_PEER")?,
             name: environment.parsed("PILOT_NAME")?,
@@ -185,6 +198,7 @@ impl Layer {
             endpoint: self.endpoint.or(below.endpoint),
             public: self.public.or(below.public),
             port_mapping: self.port_mapping.or(below.port_mapping),
+            jumbo_frames: self.jumbo_frames.or(below.jumbo_frames),
             inbox_quota: self.inbox_quota.or(below.inbox_quota),
             inbox_quota_per_peer: self.inbox_quota_per_peer.or(below.inbox_quota_per_peer),
             name: self.name.or(below.name),

@@ -47,6 +47,8 @@ pub struct Settings {
     pub public: bool,
     /// Whether the router is asked for a port, where there is one.
     pub port_mapping: bool,
+    /// Whether datagrams of jumbo frames are tried where the interface takes them.
+    pub jumbo_frames: bool,
     /// Bytes that received files may take, those of all peers and of each.
     pub inbox_quota: Option<u64>,
     /// See above.
@@ -176,6 +178,7 @@ impl Layer {
             endpoint: self.endpoint,
             public: self.public.unwrap_or(false),
             port_mapping: self.port_mapping.unwrap_or(true),
+            jumbo_frames: self.jumbo_frames.unwrap_or(true),
             inbox_quota: self.inbox_quota.map(|HumanBytes(bytes)| bytes),
             inbox_quota_per_peer: self.inbox_quota_per_peer.map(|HumanBytes(bytes)| bytes),
             name: self.name,

@@ -62,6 +62,7 @@ fn without_a_word_everything_has_its_default() {
         endpoint: None,
         public: false,
         port_mapping: true,
+        jumbo_frames: true,
         inbox_quota: None,
         inbox_quota_per_peer: None,
         name: None,

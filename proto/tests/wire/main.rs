@@ -7,5 +7,6 @@
 mod beacon;
 mod data_samples;
 mod hostile;
+mod part;
 mod samples;
 mod snapshots;

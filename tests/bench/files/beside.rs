@@ -15,8 +15,8 @@ use crate::tasks::one_by_one;
 const BYTES: usize = 4_000_000_000;
 
 /// Tasks of each kind of turn, and turns.
-const TASKS: usize = 300;
-const TURNS: usize = 3;
+const TASKS: usize = 150;
+const TURNS: usize = 6;
 
 /// The 99th percentile of a task's round trip, beside that without a transfer.
 pub(crate) fn tasks(_programs: &Programs) -> anyhow::Result<Vec<Line>> {

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use pilot_local_api::peers::PathKind;
-use pilot_tests::{Programs, Team};
+use pilot_tests::{Link, Programs, Team};
 
 use super::{plant, rate, send};
 use crate::line::Line;
-use crate::link::Link;
 use crate::load::block_on;
 use crate::pair::Pair;
 use crate::samples::median;

@@ -2,13 +2,15 @@
 //!
 //! From the request until the sender says that all is on the receiver's disk
 //! and shown. In turns with it as many zeros go over a bare stream between two
-//! processes, to nowhere, and the file by scp.
+//! processes, to nowhere, and the file by scp. The daemons send datagrams as
+//! large as loopback takes, which bare quinn does not try; a second pair sends
+//! no larger ones than Ethernet takes.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use pilot_tests::Programs;
+use pilot_tests::{Programs, Team};
 
 use super::ssh::Ssh;
 use super::{forget, plant, send};
@@ -26,6 +28,9 @@ pub(crate) const ROLE: &str = "sink";
 const LARGE: usize = 2_000_000_000;
 const TURNS: usize = 5;
 
+/// The name of the baseline.
+const BARE: &str = "zeros over a bare quinn stream";
+
 /// Bytes of a write of the bare stream.
 const WRITE: usize = 256 * 1024;
 
@@ -34,7 +39,7 @@ pub(crate) fn large(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
     let sink = Worker::start(ROLE, &[])?;
     let sink_addr = sink.addr()?;
     let (mut rates, mut bares, mut cpu, mut bare_cpu) = (vec![], vec![], vec![], vec![]);
-    let mut scp = Vec::new();
+    let (mut ordinary, mut scp) = (vec![], vec![]);
     let mut memory = 0.0_f64;
     block_on(async {
         let mut pair = Pair::start().await?;
@@ -42,6 +47,7 @@ pub(crate) fn large(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
         plant(&file, LARGE, 0)?;
         let ssh = Ssh::start(&pair.team.folder().join("ssh"))?;
         let pids = pids(&mut pair)?;
+        let plain = without_jumbo_frames().await?;
         for _ in 0..TURNS {
             let before = cpu_times(&[std::process::id(), sink.pid()])?;
             let took = zeros(sink_addr).await?;
@@ -56,6 +62,11 @@ pub(crate) fn large(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
                 memory = memory.max(procfs::resident_kb(pid)? / 1000.0);
             }
             forget(&pair, &view).await?;
+
+            let (view, took) = send(&plain, &file).await?;
+            ordinary.push(rate(took));
+            forget(&plain, &view).await?;
+
             if let Some(ssh) = &ssh {
                 let copy = pair.team.folder().join("copy");
                 scp.push(rate(ssh.scp(&file, &copy)?));
@@ -64,16 +75,21 @@ pub(crate) fn large(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
         }
         Ok(())
     })?;
-    for values in [&mut rates, &mut bares, &mut cpu, &mut bare_cpu, &mut scp] {
+    for values in [&mut rates, &mut ordinary, &mut bares, &mut cpu, &mut bare_cpu, &mut scp] {
         drop(values.drain(..values.len().min(1)));
     }
-    let ratios: Vec<f64> = rates.iter().zip(&bares).map(|(rate, bare)| rate / bare).collect();
+    let to_bare = |rates: &[f64]| -> Vec<f64> {
+        rates.iter().zip(&bares).map(|(rate, bare)| rate / bare).collect()
+    };
     let more: Vec<f64> = cpu.iter().zip(&bare_cpu).map(|(ours, bare)| ours / bare).collect();
     let mut lines = vec![
         Line::value("files_large", "MB/s", median(&rates))
             .with_all(&rates)
-            .in_turns_with("zeros over a bare quinn stream", median(&bares), &ratios)
+            .in_turns_with(BARE, median(&bares), &to_bare(&rates))
             .ratio_at_least(1.0),
+        Line::value("files_large_ordinary_frames", "MB/s", median(&ordinary))
+            .with_all(&ordinary)
+            .in_turns_with(BARE, median(&bares), &to_bare(&ordinary)),
         Line::value("files_large_cpu", "of the bare stream's", median(&more))
             .with_all(&more)
             .with_number("cpu_s_per_gb", median(&cpu))
@@ -90,6 +106,16 @@ pub(crate) fn large(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
         );
     }
     Ok(lines)
+}
+
+/// Two daemons that send no larger datagrams than Ethernet takes.
+async fn without_jumbo_frames() -> anyhow::Result<Pair> {
+    let mut team = Team::start(&[])?;
+    for name in ["manager", "worker"] {
+        team.add(name, &["--jumbo-frames=false"])
+            .with_context(|| format!("{name} does not start"))?;
+    }
+    Pair::of(team).await
 }
 
 /// How long zeros take over a bare stream, until the last one was counted.

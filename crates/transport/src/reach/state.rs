@@ -156,7 +156,7 @@ impl State {
                 None => self.on_beacon(origin, &datagram.bytes, now),
             },
             (
-                Kind::Stun | Kind::Quic | Kind::Relayed | Kind::Garbage,
+                Kind::Stun | Kind::Quic | Kind::Relayed | Kind::Part | Kind::Garbage,
                 Origin::Udp { .. } | Origin::Carrier(_) | Origin::Relayed { .. },
             ) => {}
         }

@@ -18,7 +18,7 @@ pub struct Datagram {
     pub origin: Origin,
     /// [`Kind::Stun`] or [`Kind::Ours`].
     pub kind: Kind,
-    /// All of it, at most [`MAX_UDP_PAYLOAD`](crate::MAX_UDP_PAYLOAD) bytes.
+    /// All of it, at most [`MAX_ASIDE`](crate::MAX_ASIDE) bytes.
     pub bytes: Bytes,
 }
 

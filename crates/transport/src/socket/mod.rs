@@ -12,6 +12,7 @@ mod datagram;
 mod gather;
 mod inbox;
 mod io;
+mod parts;
 mod receive;
 mod routes;
 mod send;
@@ -260,7 +261,9 @@ impl AsyncUdpSocket for Socket {
     }
 
     fn max_receive_segments(&self) -> usize {
-        self.main.state().gro_segments()
+        // Also where the kernel gathers nothing, what is not QUIC's may be longer
+        // than what QUIC takes.
+        self.main.state().gro_segments().max(2)
     }
 
     fn may_fragment(&self) -> bool {

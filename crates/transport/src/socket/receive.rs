@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use pilot_paths::LocalId;
 use pilot_proto::beacon::{RelayId, split_relayed};
+use pilot_proto::part::Part;
 use quinn::udp::RecvMeta;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -31,10 +32,11 @@ impl Socket {
                         let origin = Origin::Relayed { place, id: relay_id };
                         self.hand_over(origin, Kind::Ours, inner);
                     }
+                    Kind::Part => self.part(place, &relay_id, &inner),
                     Kind::Stun | Kind::Relayed | Kind::Garbage => count(&self.counters.garbage, 1),
                 }
             }
-            Kind::Garbage => count(&self.counters.garbage, 1),
+            Kind::Part | Kind::Garbage => count(&self.counters.garbage, 1),
         }
     }
 
@@ -45,6 +47,21 @@ impl Socket {
                 self.quic_from(source, datagram);
             }
             None => count(&self.counters.garbage, 1),
+        }
+    }
+
+    /// Takes a part of a datagram of QUIC; the datagram, if it is whole with it.
+    fn part(&self, place: Place, id: &RelayId, bytes: &[u8]) {
+        let (Some(route), Some(part)) = (self.routes.relayed(place, id), Part::decode(bytes))
+        else {
+            return count(&self.counters.garbage, 1);
+        };
+        match route.take_part(&part) {
+            Some(whole) if classify(&whole) == Kind::Quic => {
+                self.relayed_quic(place, id, whole.into());
+            }
+            Some(_) => count(&self.counters.garbage, 1),
+            None => {}
         }
     }
 
@@ -71,6 +88,7 @@ impl Socket {
                 let origin = Origin::Relayed { place, id };
                 self.hand_over(origin, Kind::Ours, Bytes::copy_from_slice(bytes));
             }
+            Aside::Part(id, bytes) => self.part(place, &id, bytes),
             Aside::Quic(Sender::Direct, bytes) => {
                 let source = self.routes.source(local, from, 1);
                 self.count_direct(source, 1);

@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,10 @@ use bytes::Bytes;
 use pilot_identity::NodeId;
 use pilot_paths::LocalId;
 use pilot_proto::beacon::RelayId;
+use pilot_proto::part::Part;
 use tokio::sync::Notify;
+
+use super::parts::Partial;
 
 /// First bytes of the addresses made here.
 const PEER: [u8; 2] = [0xfd, b'p'];
@@ -96,6 +99,12 @@ pub(crate) struct Route {
     doubted: AtomicBool,
     /// What was sent while there was no way, or a doubted one, and when.
     held: Mutex<VecDeque<(Instant, Bytes)>>,
+    /// A direct way was tried with datagrams that are too long for a relay.
+    grown: AtomicBool,
+    /// Of the next datagram that goes in parts.
+    number: AtomicU16,
+    /// What came in parts and is not whole.
+    partial: Mutex<Partial>,
 }
 
 /// What a destination of QUIC's is.
@@ -191,6 +200,26 @@ impl Route {
         held.into_iter().filter(is_fresh).map(|(_, datagram)| datagram).collect()
     }
 
+    /// Whether what is too long for a relay is data: QUIC tries a size before it
+    /// uses it, and nothing that is too long passes before it has passed straight.
+    pub(super) fn is_grown(&self) -> bool {
+        self.grown.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn grow(&self) {
+        self.grown.store(true, Ordering::Relaxed);
+    }
+
+    /// The number of the next datagram that goes in parts.
+    pub(super) fn next_number(&self) -> u16 {
+        self.number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Takes a part; the datagram, if it is whole with it.
+    pub(super) fn take_part(&self, part: &Part<'_>) -> Option<Vec<u8>> {
+        self.partial.lock().unwrap_or_else(PoisonError::into_inner).take(part)
+    }
+
     /// Counts what was sent; true if nothing had been for a while.
     pub(crate) fn count_sent(&self, datagrams: usize) -> bool {
         self.sent.fetch_add(u64::try_from(datagrams).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -239,6 +268,9 @@ impl Routes {
                 quiet: AtomicBool::new(true),
                 doubted: AtomicBool::new(false),
                 held: Mutex::default(),
+                grown: AtomicBool::new(false),
+                number: AtomicU16::new(0),
+                partial: Mutex::default(),
             })
         };
         let route = Arc::clone(tables.by_relay.entry(relay_id).or_insert_with(fresh));

@@ -15,8 +15,10 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::counters::count;
 use super::gather::{Outgoing, Taken};
 use super::io::Io;
+use super::parts::parts;
 use super::{Place, Route, SendDatagramError, Socket, Way};
 use crate::demux::{Kind, classify};
+use crate::mtu::MAX_RELAYED;
 
 impl Socket {
     /// Sends one STUN or marked datagram from one of the sockets.
@@ -28,7 +30,7 @@ impl Socket {
     ) -> Result<(), SendDatagramError> {
         match classify(contents) {
             Kind::Stun | Kind::Ours | Kind::Relayed => {}
-            Kind::Quic | Kind::Garbage => return Err(SendDatagramError::Kind),
+            Kind::Quic | Kind::Part | Kind::Garbage => return Err(SendDatagramError::Kind),
         }
         let io = self.io(local).ok_or(SendDatagramError::Closed)?;
         let destination = io.reachable(to).ok_or(SendDatagramError::Unreachable { to })?;
@@ -87,16 +89,23 @@ impl Socket {
         transmit: &Transmit<'_>,
     ) -> std_io::Result<()> {
         let datagrams = segments(transmit);
+        let largest = transmit.segment_size.unwrap_or(transmit.contents.len());
         let to_peers = &self.counters.to_peers;
         let (io, to, header) = match route.way() {
             None => {
                 hold(route, transmit);
                 return Ok(());
             }
-            Some(Way::Direct { local, remote }) => match self.io(local) {
-                Some(io) => (io, remote, None),
-                None => return Ok(()),
-            },
+            Some(Way::Direct { local, remote }) => {
+                if largest > MAX_RELAYED {
+                    route.grow();
+                }
+                let Some(io) = self.io(local) else { return Ok(()) };
+                (io, remote, None)
+            }
+            Some(Way::Relayed { place }) if largest > MAX_RELAYED => {
+                return self.send_in_parts(route, place, transmit);
+            }
             Some(Way::Relayed { place: Place::Udp(beacon) }) => {
                 (Arc::clone(&self.main), beacon, Some(relay_header(route.relay_id)))
             }
@@ -121,6 +130,58 @@ impl Socket {
                 count(&self.counters.sent, datagrams);
             }),
         }
+    }
+
+    /// Sends through a relay what is too long for it.
+    fn send_in_parts(
+        &self,
+        route: &Route,
+        place: Place,
+        transmit: &Transmit<'_>,
+    ) -> std_io::Result<()> {
+        let datagrams = segments(transmit);
+        if !route.is_grown() {
+            // QUIC tries how much passes. It would, but costs more than it brings.
+            count(&self.counters.dropped, datagrams);
+            return Ok(());
+        }
+        let header = relay_header(route.relay_id);
+        let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
+        for (at, datagram) in transmit.contents.chunks(segment.max(1)).enumerate() {
+            let packets = match datagram.len() {
+                ..=MAX_RELAYED => Some(([&header[..], datagram].concat(), segment)),
+                _ => parts(datagram, route.next_number(), &header),
+            };
+            let Some((bytes, stride)) = packets else { continue };
+            match place {
+                Place::Udp(beacon) => {
+                    let Some(destination) = self.main.reachable(beacon) else { return Ok(()) };
+                    let sent = self.main.try_send(&Transmit {
+                        destination,
+                        ecn: transmit.ecn,
+                        contents: &bytes,
+                        segment_size: (bytes.len() > stride).then_some(stride),
+                        src_ip: None,
+                    });
+                    match sent {
+                        Ok(()) => {}
+                        // Nothing of it is sent: QUIC waits.
+                        Err(error) if at == 0 => return Err(error),
+                        // The rest is lost, as in any full buffer.
+                        Err(_) => break,
+                    }
+                    count(&self.counters.sent, bytes.len().div_ceil(stride));
+                }
+                Place::Carrier(id) => {
+                    let Some(carrier) = self.carrier(id) else { return Ok(()) };
+                    bytes.chunks(stride).for_each(|packet| {
+                        self.give(&carrier, Bytes::copy_from_slice(packet));
+                    });
+                }
+            }
+        }
+        count(&self.counters.to_peers.relayed, datagrams);
+        Ok(())
     }
 
     /// Sends everything to the peer this way from now on, first what was held

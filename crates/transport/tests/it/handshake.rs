@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use pilot_transport::{
-    Alpn, BindError, ConnectError, Connection, Endpoint, Expect, KeyExchange, Settings,
+    Alpn, BindError, ConnectError, Connection, Endpoint, Expect, KeyExchange, MtuSearch, Settings,
 };
 
 use crate::nodes::{
@@ -147,10 +147,35 @@ async fn in_a_crowd_strangers_prove_their_address_and_wait_for_a_slot() {
 }
 
 #[tokio::test]
+async fn jumbo_frames_need_both_sides() {
+    let jumbo = |seed| {
+        node_with(seed, Settings { mtu_search: MtuSearch::Jumbo, ..settings(&[Alpn::Peer]) })
+    };
+    let (client, server, ordinary) = (jumbo(1), jumbo(2), node(3));
+    let grown = async |server: &Endpoint, to: u16| {
+        let (ours, theirs) = connected(&client, server).await;
+        in_time(async {
+            while ours.traffic().mtu < to || theirs.traffic().mtu < to {
+                echo(&ours, &theirs, &vec![7; 100_000]).await;
+            }
+        })
+        .await;
+        (ours, theirs)
+    };
+
+    drop(grown(&server, 4990).await);
+
+    let (ours, theirs) = grown(&ordinary, 1436).await;
+    // More searching would not come to more.
+    echo(&ours, &theirs, &vec![7; 4_000_000]).await;
+    assert_eq!((ours.traffic().mtu, theirs.traffic().mtu), (1436, 1436));
+}
+
+#[tokio::test]
 async fn only_peers_look_for_larger_datagrams() {
     let client = node(1);
     let accept = vec![Alpn::Peer, Alpn::Trust, Alpn::Registry];
-    let plain = node_with(2, Settings { probe_mtu: false, ..settings(&accept) });
+    let plain = node_with(2, Settings { mtu_search: MtuSearch::None, ..settings(&accept) });
     let probing = node_with(3, settings(&accept));
     let connected = async |server: &Endpoint, alpn| {
         let dial = client.connect(Expect::Key(server.id()), server.local_addr(), alpn);

@@ -20,8 +20,12 @@ use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_s
 /// How often the threads look whether they should end.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Larger than any datagram of ours.
-const BUFFER: usize = 2048;
+/// Largest datagram of an ordinary path: Ethernet's 1,500 bytes without the
+/// headers of IPv4 and UDP.
+const ORDINARY: usize = 1472;
+
+/// Larger than any datagram.
+const BUFFER: usize = 65_536;
 
 /// Datagrams on their way; the newest is lost beyond, as in any router.
 const MAX_ON_THE_WAY: usize = 4096;
@@ -30,35 +34,54 @@ const MAX_ON_THE_WAY: usize = 4096;
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 
 /// A link in front of one socket.
-pub(crate) struct Link {
+#[derive(Debug)]
+pub struct Link {
     addr: SocketAddr,
     state: Arc<State>,
 }
 
+#[derive(Debug)]
 struct State {
     target: SocketAddr,
     /// Each way.
     takes: Duration,
     /// Of so many datagrams, each way; 0 to 1.
     loses: f64,
+    /// Longer datagrams are lost.
+    largest: usize,
     is_cut: AtomicBool,
     over: AtomicBool,
 }
 
 impl Link {
-    /// In front of `target`, which is so much time away.
-    pub(crate) fn before(target: SocketAddr, takes: Duration) -> io::Result<Self> {
-        Self::losing(target, takes, 0.0)
+    /// In front of `target`, which is so much time away; of jumbo frames, as
+    /// loopback itself.
+    ///
+    /// # Errors
+    ///
+    /// If there is no socket to be had.
+    pub fn before(target: SocketAddr, takes: Duration) -> io::Result<Self> {
+        Self::of(target, takes, 0.0, BUFFER)
     }
 
-    /// One that loses this part of all datagrams each way, one by one.
-    pub(crate) fn losing(target: SocketAddr, takes: Duration, loses: f64) -> io::Result<Self> {
+    /// One that loses this part of all datagrams each way, one by one, and all
+    /// that are larger than Ethernet takes.
+    ///
+    /// # Errors
+    ///
+    /// If there is no socket to be had.
+    pub fn losing(target: SocketAddr, takes: Duration, loses: f64) -> io::Result<Self> {
+        Self::of(target, takes, loses, ORDINARY)
+    }
+
+    fn of(target: SocketAddr, takes: Duration, loses: f64, largest: usize) -> io::Result<Self> {
         let front = socket()?;
         let addr = front.local_addr()?;
         let state = Arc::new(State {
             target,
             takes,
             loses,
+            largest,
             is_cut: AtomicBool::new(false),
             over: AtomicBool::new(false),
         });
@@ -68,12 +91,12 @@ impl Link {
     }
 
     /// Where the socket behind it is found.
-    pub(crate) const fn addr(&self) -> SocketAddr {
+    pub const fn addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// Loses everything from now on, or nothing any more.
-    pub(crate) fn cut(&self, is_cut: bool) {
+    pub fn cut(&self, is_cut: bool) {
         self.state.is_cut.store(is_cut, Ordering::Relaxed);
     }
 }
@@ -116,11 +139,11 @@ impl State {
     }
 
     fn take(&self, from: &UdpSocket, mut on: impl FnMut(SocketAddr, &[u8]) -> io::Result<()>) {
-        let mut buffer = [0; BUFFER];
+        let mut buffer = vec![0; BUFFER];
         while !self.over.load(Ordering::Relaxed) {
             let Ok((len, sender)) = from.recv_from(&mut buffer) else { continue };
             let Some(bytes) = buffer.get(..len) else { continue };
-            let is_lost = self.loses > 0.0 && fastrand::f64() < self.loses;
+            let is_lost = len > self.largest || self.loses > 0.0 && fastrand::f64() < self.loses;
             if !is_lost && !self.is_cut.load(Ordering::Relaxed) {
                 // One that is lost is sent again, as on any network.
                 drop(on(sender, bytes));
