@@ -13,6 +13,7 @@
 //! A record is on disk before anything is said that depends on it, and the
 //! files of a transfer before its record.
 
+mod courtesy;
 mod desk;
 mod fill;
 mod landing;
@@ -31,7 +32,7 @@ mod talk;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pilot_files::{Blame, Direction, Ending, Progress, Transfer};
 use pilot_identity::{NodeId, Scope};
@@ -48,6 +49,7 @@ use super::links::Links;
 use super::trust::TrustService;
 use super::watch::{Watch, Watchers};
 use crate::clock;
+use courtesy::Courtesy;
 use desk::Desk;
 pub(crate) use desk::{ChangeError, Trouble};
 use landing::Landings;
@@ -83,6 +85,7 @@ pub(crate) struct DataService {
     beginning: tokio::sync::Mutex<()>,
     preparing: Preparing,
     piece_streams: Semaphore,
+    courtesy: Courtesy,
     watchers: Watchers<TransferId>,
     /// Rung when a transfer that belongs to a task has ended.
     task_files_ended: Notify,
@@ -116,6 +119,7 @@ impl DataService {
             preparing: Preparing::default(),
             task_files_ended: Notify::new(),
             piece_streams: Semaphore::new(PIECE_STREAMS),
+            courtesy: Courtesy::new(Instant::now()),
             watchers: Watchers::default(),
             talks: Mutex::new(BTreeMap::new()),
             links: Links::new(tasks, stop),
@@ -138,6 +142,11 @@ impl DataService {
         for peer in self.desk.peers_owed() {
             self.wake_link(peer);
         }
+    }
+
+    /// A task moves on: transfers leave it some of the processor for a while.
+    pub(crate) fn give_way(&self) {
+        self.courtesy.note(Instant::now());
     }
 
     /// Removes folders of transfers that have no record: this node stopped

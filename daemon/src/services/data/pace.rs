@@ -2,8 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-/// Parts of a second that are sent at once.
+/// Parts of a second that are sent at once, at most.
 const PARTS: u64 = 8;
+
+/// Bytes that are sent at once, at most: others take their turn between them.
+pub(super) const AT_ONCE: usize = 256 * 1024;
+
+/// How much later than it might have been something may be and be made up for:
+/// clocks tick by the millisecond.
+const LATE: Duration = Duration::from_millis(10);
 
 /// A limit, and how much of it is used up.
 #[derive(Debug)]
@@ -20,13 +27,13 @@ impl Pace {
 
     /// Bytes that may go at once, at most.
     pub(super) fn at_once(&self) -> usize {
-        usize::try_from(self.limit.div_ceil(PARTS)).unwrap_or(usize::MAX)
+        usize::try_from(self.limit.div_ceil(PARTS)).unwrap_or(usize::MAX).min(AT_ONCE)
     }
 
     /// When so many bytes may go; they count from then on. What was not used
-    /// before is lost.
+    /// long before is lost.
     pub(super) fn next(&mut self, bytes: usize, now: Instant) -> Instant {
-        let at = self.next.max(now);
+        let at = now.checked_sub(LATE).map_or(self.next, |earliest| self.next.max(earliest));
         let micros = (bytes as u64).saturating_mul(1_000_000) / self.limit;
         self.next = at + Duration::from_micros(micros);
         at
@@ -57,7 +64,7 @@ mod tests {
 
         let later = start + Duration::from_secs(60);
 
-        assert_eq!(pace.next(500, later), later);
-        assert_eq!(pace.next(500, later), later + Duration::from_millis(500));
+        assert_eq!(pace.next(500, later), later - LATE);
+        assert_eq!(pace.next(500, later), later - LATE + Duration::from_millis(500));
     }
 }

@@ -23,7 +23,7 @@ use tokio::time::sleep_until;
 
 use super::DataService;
 use super::memory::Memory;
-use super::pace::Pace;
+use super::pace::{AT_ONCE, Pace};
 use super::pack::Packer;
 
 /// Bytes of content from which on a batch is handed to the stream.
@@ -130,22 +130,24 @@ impl DataService {
         };
         while let Some(batch) = batches.recv().await {
             let progress = batch.progress;
-            match &mut pace {
-                Some(pace) => {
-                    let before = self.desk.progress(id);
-                    let mut sent = 0;
-                    write_slowly(&mut framed.send, batch.into_chunks(), pace, |bytes| {
-                        sent += bytes as u64;
-                        // What is packed, and what is told beside, is not exact.
-                        let bytes = (before.bytes + sent).min(progress.bytes);
-                        note(Progress { bytes, ..before });
-                    })
-                    .await?;
-                }
-                None => {
-                    let mut chunks = batch.into_chunks();
-                    framed.send.write_all_chunks(&mut chunks).await.map_err(FramedError::from)?;
-                }
+            if pace.is_none() && !self.courtesy.is_due(Instant::now()) {
+                let mut chunks = batch.into_chunks();
+                framed.send.write_all_chunks(&mut chunks).await.map_err(FramedError::from)?;
+            } else {
+                let before = self.desk.progress(id);
+                let mut sent = 0;
+                let at_once = pace.as_ref().map_or(AT_ONCE, Pace::at_once);
+                let next = |bytes, now| {
+                    let own = pace.as_mut().map_or(now, |pace| pace.next(bytes, now));
+                    own.max(self.courtesy.next(bytes, now))
+                };
+                write_slowly(&mut framed.send, batch.into_chunks(), at_once, next, |bytes| {
+                    sent += bytes as u64;
+                    // What is packed, and what is told beside, is not exact.
+                    let bytes = (before.bytes + sent).min(progress.bytes);
+                    note(Progress { bytes, ..before });
+                })
+                .await?;
             }
             note(progress);
         }
@@ -155,18 +157,19 @@ impl DataService {
     }
 }
 
-/// Writes all of it, no faster than it may, and tells of each part.
+/// Writes all of it, each part when it may go, and tells of each.
 async fn write_slowly(
     send: &mut SendStream,
     chunks: Vec<Bytes>,
-    pace: &mut Pace,
+    at_once: usize,
+    mut next: impl FnMut(usize, Instant) -> Instant,
     mut sent: impl FnMut(usize),
 ) -> Result<(), FramedError> {
     for mut chunk in chunks {
         while !chunk.is_empty() {
-            let part = chunk.split_to(chunk.len().min(pace.at_once()));
+            let part = chunk.split_to(chunk.len().min(at_once));
             let bytes = part.len();
-            sleep_until(pace.next(bytes, Instant::now()).into()).await;
+            sleep_until(next(bytes, Instant::now()).into()).await;
             send.write_chunk(part).await?;
             sent(bytes);
         }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use pilot_files::{Blame, Ending, PieceHash};
 use pilot_proto::data::PieceHeader;
@@ -10,7 +11,7 @@ use pilot_transport::{FramedError, RecvStream};
 use pilot_tree::FinishError;
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 
 use super::DataService;
 use super::desk::Trouble;
@@ -43,8 +44,13 @@ impl DataService {
             move || service.write_all(&landing, waiting)
         });
         loop {
+            let next = async {
+                // The sender hears of it by the stream's window.
+                sleep_until(self.courtesy.next(BATCH, Instant::now()).into()).await;
+                next_batch(landing, recv).await
+            };
             let (batch, end) = tokio::select! {
-                next = next_batch(landing, recv) => next,
+                next = next => next,
                 // It is all there, or was not taken.
                 written = &mut writing => {
                     self.written(landing, written).await;

@@ -189,6 +189,7 @@ impl TasksService {
         &self,
         turn: impl FnOnce(&mut Desk, &mut Batch, Timestamp) -> Option<T>,
     ) -> Result<Option<(T, Turn)>, CommitError> {
+        self.data.give_way();
         let place = self.ledger.place().await?;
         let (begun, nearer) = {
             let mut desk = self.desk();
