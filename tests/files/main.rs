@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod commands;
+mod full;
 mod line;
 mod tree;
 mod troubles;

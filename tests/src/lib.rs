@@ -12,6 +12,7 @@ mod process;
 mod programs;
 mod rendezvous;
 mod skip;
+mod small_disk;
 mod team;
 
 pub use api::Api;
@@ -21,4 +22,5 @@ pub use process::Process;
 pub use programs::Programs;
 pub use rendezvous::Rendezvous;
 pub use skip::{must_run, skip};
+pub use small_disk::on_small_disk;
 pub use team::{Team, eventually};

@@ -4,13 +4,13 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use pilot_local_api::tasks::TaskState;
 use pilot_local_api::{ApiError, ErrorCode};
 use pilot_tests::api::refusal;
-use pilot_tests::{Api, Team, eventually, skip};
+use pilot_tests::{Api, Team, eventually, on_small_disk};
 
 #[test]
 fn a_second_daemon_on_a_home_is_told_which_one_has_it_and_harms_nothing() {
@@ -75,33 +75,10 @@ fn a_daemon_stops_at_once_while_its_rendezvous_is_dead_or_hangs_and_peers_are_go
     }
 }
 
-/// Set in a copy of this program that runs on a small disk of its own; names its folder.
-const DISK: &str = "PILOT_TEST_SMALL_DISK";
-
-const THIS: &str = "hostile::home::a_full_disk_refuses_new_work_and_loses_nothing";
-
 #[test]
 fn a_full_disk_refuses_new_work_and_loses_nothing() {
-    if let Some(disk) = std::env::var_os(DISK) {
-        return on_a_small_disk(Path::new(&disk));
-    }
-    if !Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|done| done.success()) {
-        return skip("no user and mount namespaces here to mount a small disk in");
-    }
-    let disk = tempfile::tempdir().unwrap();
-    let script = "mount -t tmpfs -o size=96m none \"$1\"; shift; exec \"$@\"";
-    let copy = Command::new("unshare")
-        .args(["-rm", "sh", "-ec", script, "-"])
-        .arg(disk.path())
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", THIS, "--nocapture"])
-        .env(DISK, disk.path())
-        .env("TMPDIR", disk.path())
-        .output()
-        .unwrap();
-    let shown = String::from_utf8_lossy(&copy.stdout);
-    let stderr = String::from_utf8_lossy(&copy.stderr);
-    assert!(copy.status.success() && shown.contains("1 passed"), "{shown}\n{stderr}");
+    let this = "hostile::home::a_full_disk_refuses_new_work_and_loses_nothing";
+    on_small_disk(this, "96m", fills_up).unwrap();
 }
 
 /// The disk is full, and the error says what helps.
@@ -111,7 +88,7 @@ fn disk_full(error: &ApiError) -> bool {
     true
 }
 
-fn on_a_small_disk(disk: &Path) {
+fn fills_up(disk: &Path) {
     let mut team = Team::start(&["manager", "worker"]).unwrap();
     team.trust("manager", "worker").unwrap();
     let (manager, worker) = (team.api("manager").unwrap(), team.api("worker").unwrap());
