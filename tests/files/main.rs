@@ -7,6 +7,7 @@
 mod commands;
 mod full;
 mod line;
+mod many;
 mod tree;
 mod troubles;
 
