@@ -37,6 +37,7 @@ mod service;
 mod tag;
 pub mod tasks;
 pub mod text;
+mod topic;
 pub mod trust;
 
 pub use address::{Address, AddressError};
@@ -50,6 +51,7 @@ pub use peer::{PeerRef, PeerRefError};
 pub use pilot_identity as identity;
 pub use service::Service;
 pub use tag::{MAX_TAGS, Tag, TagError, Tags};
+pub use topic::{MAX_TOKENS, MAX_TOPIC, RESERVED, Topic, TopicError, TopicFilter};
 
 /// The minor version of the protocol that this build speaks. Each side says
 /// its own in the hello and both then use the smaller one.
