@@ -1,8 +1,10 @@
 //! Relay first, direct when proven, and back, under one QUIC connection.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use pilot_rendezvous::beacon::Beacon;
 use pilot_tests::Link;
 use pilot_transport::{Alpn, Connection, MtuSearch, Priority, Settings};
 
@@ -90,32 +92,16 @@ async fn a_transfer_goes_on_when_the_beacon_dies_and_the_path_is_direct() {
 
 #[tokio::test]
 async fn a_transfer_of_jumbo_frames_goes_on_through_the_relay_and_straight_again() {
-    let beacon = beacon(9);
-    // Never cut: so the beacon sees no address at which others reach a node.
-    let to_beacon = SocketAddr::from((Ipv4Addr::LOCALHOST, beacon.local_addr().port()));
-    let to_beacon = Link::before(to_beacon, Duration::ZERO).unwrap();
-    let (one, one_link) = behind_link(1, to_beacon.addr());
-    let (two, two_link) = behind_link(2, to_beacon.addr());
-    one.trust(&two);
-    two.trust(&one);
-    one.bound().await;
-    two.bound().await;
-    let (ours, theirs) = connect(&one, &two).await;
-    until("direct", || one.is_direct(id(2)) && two.is_direct(id(1))).await;
+    let (pair, links) = jumbo(|node| Link::before(node, Duration::ZERO)).await;
     let content = vec![7; 1_000_000];
-    within(async {
-        while ours.traffic().mtu < 4990 {
-            carry(&ours, &theirs, &content).await;
-        }
-    })
-    .await;
+    let Pair { one, two, ours, theirs, .. } = &pair;
+    grown(&pair, 4990).await;
 
-    one_link.cut(true);
-    two_link.cut(true);
+    links.iter().for_each(|link| link.cut(true));
     let cut = Instant::now();
 
-    carry(&ours, &theirs, &content).await;
-    carry(&theirs, &ours, &content).await;
+    carry(ours, theirs, &content).await;
+    carry(theirs, ours, &content).await;
     // The relay does not take what QUIC sends: a dead path is noticed after 3 s at
     // most, and finding another size would take as long again.
     let took = cut.elapsed();
@@ -123,22 +109,65 @@ async fn a_transfer_of_jumbo_frames_goes_on_through_the_relay_and_straight_again
     assert_eq!(ours.traffic().mtu, 4990);
     assert!(one.is_relayed(id(2)) && two.is_relayed(id(1)));
 
-    one_link.cut(false);
-    two_link.cut(false);
+    links.iter().for_each(|link| link.cut(false));
     until("direct", || one.is_direct(id(2)) && two.is_direct(id(1))).await;
-    carry(&ours, &theirs, &content).await;
+    carry(ours, theirs, &content).await;
 }
 
-/// A node of jumbo frames that is straight reached by a link alone.
-fn behind_link(seed: u8, beacon: SocketAddr) -> (Node, Link) {
-    let settings = Settings {
-        mtu_search: MtuSearch::Jumbo,
-        ..Settings::new(([127, 0, 0, 1], 0).into(), vec![Alpn::Peer])
+#[tokio::test]
+async fn where_jumbo_frames_do_not_pass_ordinary_ones_are_found() {
+    let (pair, _links) = jumbo(|node| Link::losing(node, Duration::ZERO, 0.0)).await;
+
+    grown(&pair, 1436).await;
+
+    carry(&pair.ours, &pair.theirs, &vec![7; 4_000_000]).await;
+    assert_eq!(pair.ours.traffic().mtu, 1436);
+}
+
+/// Two nodes that look for jumbo frames, and the connection between them.
+struct Pair {
+    one: Node,
+    two: Node,
+    ours: Connection,
+    theirs: Connection,
+    _beacon: Beacon,
+    _to_beacon: Link,
+}
+
+/// They are straight reached by these links alone.
+async fn jumbo(link: impl Fn(SocketAddr) -> io::Result<Link>) -> (Pair, [Link; 2]) {
+    let beacon = beacon(9);
+    // Behind a link, too: so it sees no address at which others reach a node.
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, beacon.local_addr().port()));
+    let to_beacon = Link::before(at, Duration::ZERO).unwrap();
+    let behind = |seed| {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let settings = Settings::new(listen, vec![Alpn::Peer]);
+        let settings = Settings { mtu_search: MtuSearch::Jumbo, ..settings };
+        let node = Node::with(seed, settings, Some(to_beacon.addr()));
+        let link = link(node.endpoint.local_addr()).unwrap();
+        node.endpoint.reach().set_fixed(link.addr());
+        (node, link)
     };
-    let node = Node::with(seed, settings, Some(beacon));
-    let link = Link::before(node.endpoint.local_addr(), Duration::ZERO).unwrap();
-    node.endpoint.reach().set_fixed(link.addr());
-    (node, link)
+    let ((one, one_link), (two, two_link)) = (behind(1), behind(2));
+    one.trust(&two);
+    two.trust(&one);
+    one.bound().await;
+    two.bound().await;
+    let (ours, theirs) = connect(&one, &two).await;
+    until("direct", || one.is_direct(id(2)) && two.is_direct(id(1))).await;
+    let pair = Pair { one, two, ours, theirs, _beacon: beacon, _to_beacon: to_beacon };
+    (pair, [one_link, two_link])
+}
+
+/// Sends until datagrams are as large as that.
+async fn grown(pair: &Pair, mtu: u16) {
+    within(async {
+        while pair.ours.traffic().mtu < mtu {
+            carry(&pair.ours, &pair.theirs, &vec![7; 1_000_000]).await;
+        }
+    })
+    .await;
 }
 
 /// Sends there and back for so long; the longest time without an answer.
