@@ -80,12 +80,15 @@ fn over_the_quota_a_transfer_waits_until_there_is_room() {
     assert!(problem.message.contains("inbox takes 1000000 bytes"), "{problem:?}");
     let shown = team.node("manager").ok(&["data", "list"]).unwrap();
     assert!(shown.contains("(quota_exceeded)"), "{shown}");
+    let told = worker.ok(&["status"]).unwrap();
+    assert!(told.contains(&format!("transfer {second} of manager")), "{told}");
 
     worker.ok(&["data", "rm", &first.to_string()]).unwrap();
 
     let done = manager.until_ended(second, PATIENCE).unwrap();
     assert_eq!((done.state, done.trouble), (TransferState::Done, None));
     assert_eq!(inbox(&team).len(), 1);
+    assert!(!worker.ok(&["status"]).unwrap().contains("not let in"));
 }
 
 #[test]
@@ -100,6 +103,9 @@ fn more_than_the_whole_quota_fails_at_once() {
     let why = "the receiver's inbox takes 1000000 bytes of one peer; these are 1500000";
     assert!(refused.stderr.contains(why), "{}", refused.stderr);
     assert_eq!(inbox(&team), []);
+    let told = team.node("worker").ok(&["status"]).unwrap();
+    let warning = "of manager (1500000 bytes) is not let in: the receiver's inbox takes 1000000";
+    assert!(told.contains(warning), "{told}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use pilot_trust::TrustState;
 
 use super::network::beacon_view;
 use crate::node::Node;
+use crate::services::data::TurnedAway;
 use crate::services::network::{line_transport, nat};
 
 /// How this node is doing.
@@ -132,6 +133,14 @@ fn warnings(node: &Node, rendezvous: &RendezvousStatus, disk: &DiskStatus) -> Ve
     }
     if disk.full {
         warnings.push("the disk is full: new tasks are refused, results still taken".to_owned());
+    }
+    for away in node.data().turned_away() {
+        let TurnedAway { id, peer, bytes, reason } = away;
+        let known = node.peer_identity(peer);
+        let name = known.name.map(|name| name.to_string());
+        let peer = name.or_else(|| known.address.map(|address| address.to_string()));
+        let peer = peer.unwrap_or_else(|| known.public_key.short().to_string());
+        warnings.push(format!("transfer {id} of {peer} ({bytes} bytes) is not let in: {reason}"));
     }
     warnings
 }

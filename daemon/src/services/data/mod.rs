@@ -28,6 +28,7 @@ mod refused;
 mod send;
 mod take;
 mod talk;
+mod turned_away;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,8 @@ use landing::Landings;
 pub(crate) use quota::Quota;
 use send::Preparing;
 pub(crate) use send::{Keep, NewTransfer, SendError, fresh_id};
+use turned_away::Gate;
+pub(crate) use turned_away::TurnedAway;
 
 /// Streams of pieces that are taken at once, over all peers: each has up to
 /// six batches of 2 MiB at most in memory. Further ones wait.
@@ -86,6 +89,7 @@ pub(crate) struct DataService {
     preparing: Preparing,
     piece_streams: Semaphore,
     courtesy: Courtesy,
+    gate: Gate,
     watchers: Watchers<TransferId>,
     /// Rung when a transfer that belongs to a task has ended.
     task_files_ended: Notify,
@@ -120,6 +124,7 @@ impl DataService {
             task_files_ended: Notify::new(),
             piece_streams: Semaphore::new(PIECE_STREAMS),
             courtesy: Courtesy::new(Instant::now()),
+            gate: Gate::default(),
             watchers: Watchers::default(),
             talks: Mutex::new(BTreeMap::new()),
             links: Links::new(tasks, stop),
@@ -147,6 +152,11 @@ impl DataService {
     /// A task moves on: transfers leave it some of the processor for a while.
     pub(crate) fn give_way(&self) {
         self.courtesy.note(Instant::now());
+    }
+
+    /// Transfers that peers have offered lately and that were not let in.
+    pub(crate) fn turned_away(&self) -> Vec<TurnedAway> {
+        self.gate.all(Instant::now())
     }
 
     /// Removes folders of transfers that have no record: this node stopped

@@ -1,7 +1,7 @@
 //! The receiver's side: what peers offer, and the pieces they send.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pilot_files::{Blame, Direction, Ending, Manifest, ManifestDigest, Transfer};
 use pilot_identity::{NodeId, Scope};
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::landing::{Landing, News, refusal};
 use super::refused::Refused;
+use super::turned_away::TurnedAway;
 use super::{ChangeError, DataService};
 use crate::clock;
 use crate::store::transfers;
@@ -70,10 +71,12 @@ impl DataService {
             Ok(Some(landing)) => landing,
             Ok(None) => return say_last(&mut send, &Told::Complete).await,
             Err(Refused(code, reason)) => {
+                self.turn_away(peer, &offer, code, &reason);
                 let told = Told::Refused(code, Text::clipped(&reason));
                 return say_last(&mut send, &told).await;
             }
         };
+        self.gate.open(offer.id);
         self.fill(&landing, &mut send, &mut recv).await?;
         if let Some(missing) = landing.missing() {
             send_frame(&mut send, &Told::Missing(missing), MAX_TALK_FRAME).await?;
@@ -81,6 +84,18 @@ impl DataService {
         // Perhaps it was the last thing that was missing, or nothing is.
         self.finish_if_complete(&landing).await;
         self.tell_news(&landing, &mut send, &mut recv).await
+    }
+
+    /// Remembers what was not let in, for whoever looks after this node.
+    fn turn_away(&self, peer: NodeId, offer: &TransferOffer, code: DataRefusal, reason: &str) {
+        if code == DataRefusal::Cancelled {
+            return self.gate.open(offer.id);
+        }
+        let away = TurnedAway { id: offer.id, peer, bytes: offer.bytes, reason: reason.to_owned() };
+        if self.gate.shut(away, Instant::now()) {
+            tracing::warn!(transfer = %offer.id, peer = %peer.short(), bytes = offer.bytes, reason,
+                "a transfer is not let in");
+        }
     }
 
     /// The landing of what is offered; none if all of it is there.
@@ -269,6 +284,7 @@ impl DataService {
     ) -> Result<(), FramedError> {
         let unknown =
             || Told::Refused(DataRefusal::Unknown, Text::clipped("no such transfer here"));
+        self.gate.open(id);
         let known =
             self.find(id).ok().flatten().filter(|transfer| {
                 transfer.peer == peer && transfer.direction == Direction::Received
