@@ -22,6 +22,7 @@ use pilot_proto::manifest::MAX_MANIFEST;
 use crate::folder::Folder;
 use crate::growing::Growing;
 use crate::journal::Journal;
+use crate::verified::{Verified, fitting};
 use crate::{DiskError, PieceBuffer, direct};
 
 pub(crate) const TREE: &[u8] = b"tree";
@@ -210,16 +211,24 @@ impl Incoming {
         content: &[u8],
         hash: &PieceHash,
     ) -> Result<Written, WriteError> {
-        let piece = self.layout.piece(number).ok_or(WriteError::NoSuchPiece { piece: number })?;
-        if content.len() != piece.len {
-            let (found, wanted) = (content.len(), piece.len);
-            return Err(WriteError::WrongLength { piece: number, found, wanted });
-        }
         if self.arrived.contains(number) {
             return Ok(Written::Already);
         }
-        if PieceHash::of(content, piece.offset, piece.is_only) != *hash {
-            return Err(WriteError::HashMismatch { piece: number });
+        self.write(&Verified::of(&self.layout, number, content, hash)?)
+    }
+
+    /// The same for one that is verified already.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError`], as for [`Incoming::write_piece`].
+    pub fn write<C: AsRef<[u8]>>(&mut self, verified: &Verified<C>) -> Result<Written, WriteError> {
+        let Verified { number, hash, content } = verified;
+        let (number, content) = (*number, content.as_ref());
+        // It may have been verified for another transfer.
+        let piece = fitting(&self.layout, number, content)?;
+        if self.arrived.contains(number) {
+            return Ok(Written::Already);
         }
         let Some(growing) = &mut self.growing else { return Ok(Written::Already) };
         let file = growing.file(piece.entry, !piece.is_only)?;

@@ -29,6 +29,7 @@ mod keep;
 mod recent;
 mod scan;
 mod source;
+mod verified;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -44,6 +45,7 @@ pub use incoming::{CreateError, Incoming, OpenError, WriteError, Written, discar
 pub use keep::{KeepError, keep, take};
 pub use scan::{ScanError, ScanOptions, Scanned, Special};
 pub use source::{ReadError, Source, SourceBytesError, SourceFile};
+pub use verified::Verified;
 
 /// Bytes of a manifest as a path of this system.
 fn os_path(bytes: &[u8]) -> &Path {

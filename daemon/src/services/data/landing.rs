@@ -8,13 +8,13 @@ use pilot_files::{Count, Ending, FileHash, Layout, PIECE, Piece, PieceHash, Prog
 use pilot_identity::NodeId;
 use pilot_proto::TransferId;
 use pilot_proto::data::{DataRefusal, MAX_RANGES, Ranges};
-use pilot_tree::{Held, Incoming, PieceBuffer, WriteError, Written};
+use pilot_tree::{Held, Incoming, PieceBuffer, Verified, WriteError, Written};
 use tokio::sync::watch;
 
 use super::pack::Unpacker;
 
 /// Buffers that a landing keeps: as many as its stream has ahead.
-const MAX_SPARE: usize = 6;
+const MAX_SPARE: usize = 10;
 
 /// The landings under way, by id.
 #[derive(Default)]
@@ -77,19 +77,21 @@ pub(super) enum Content {
     Packed(Vec<u8>, usize),
 }
 
+impl AsRef<[u8]> for Content {
+    /// What is written.
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Whole(buffer) => buffer.get(PIECE),
+            Self::Short(bytes) | Self::Packed(bytes, _) => bytes,
+        }
+    }
+}
+
 impl Content {
     /// Where what comes of it goes to.
     pub(super) fn get_mut(&mut self) -> &mut [u8] {
         match self {
             Self::Whole(buffer) => buffer.get_mut(PIECE),
-            Self::Short(bytes) | Self::Packed(bytes, _) => bytes,
-        }
-    }
-
-    /// What is written.
-    fn get(&self) -> &[u8] {
-        match self {
-            Self::Whole(buffer) => buffer.get(PIECE),
             Self::Short(bytes) | Self::Packed(bytes, _) => bytes,
         }
     }
@@ -208,10 +210,10 @@ impl Landing {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reuse(&self, arrivals: Vec<Arrival>) {
+    fn reuse(&self, pieces: Vec<Verified<Content>>) {
         let mut spare = self.spare();
-        for arrival in arrivals {
-            match arrival.content {
+        for piece in pieces {
+            match piece.into_content() {
                 Content::Whole(buffer) if spare.len() < MAX_SPARE => spare.push(buffer),
                 Content::Whole(_) | Content::Short(_) | Content::Packed(..) => {}
             }
@@ -222,21 +224,32 @@ impl Landing {
         self.layout.piece(number)
     }
 
-    /// Writes what came; blocks. True if that was the last of it.
-    pub(super) fn write(&self, mut arrivals: Vec<Arrival>) -> Result<bool, PieceError> {
+    /// Unpacks and verifies what came; blocks.
+    pub(super) fn verify(
+        &self,
+        mut arrivals: Vec<Arrival>,
+    ) -> Result<Vec<Verified<Content>>, PieceError> {
         self.unpack(&mut arrivals)?;
+        let verified = arrivals.into_iter().map(|Arrival { number, hash, content }| {
+            Verified::of(&self.layout, number, content, &hash).map_err(PieceError::from)
+        });
+        verified.collect()
+    }
+
+    /// Writes what was verified; blocks. True if that was the last of it.
+    pub(super) fn write(&self, pieces: Vec<Verified<Content>>) -> Result<bool, PieceError> {
         let mut files = self.incoming();
         let Some(files) = files.as_mut() else { return Ok(false) };
         let mut wrote = false;
-        for Arrival { number, hash, content } in &arrivals {
-            if files.incoming.write_piece(*number, content.get(), hash)? == Written::New
-                && let Some(piece) = self.layout.piece(*number)
+        for verified in &pieces {
+            if files.incoming.write(verified)? == Written::New
+                && let Some(piece) = self.layout.piece(verified.number())
             {
                 files.count.done(&piece);
                 wrote = true;
             }
         }
-        self.reuse(arrivals);
+        self.reuse(pieces);
         if wrote {
             self.tell(files);
         }

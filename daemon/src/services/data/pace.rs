@@ -40,6 +40,14 @@ impl Pace {
     }
 }
 
+/// Waits for that time. The runtime's clock ticks by the millisecond, and would
+/// wait for the next tick even if the time is over.
+pub(super) async fn wait_until(at: Instant) {
+    if at > Instant::now() {
+        tokio::time::sleep_until(at.into()).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,11 +19,10 @@ use pilot_proto::data::{DataRequest, MAX_TALK_FRAME, PieceHeader, Ranges};
 use pilot_transport::{FramedError, SendStream};
 use pilot_tree::{ReadError, Source, SourceBytesError, SourceFile};
 use tokio::sync::mpsc;
-use tokio::time::sleep_until;
 
 use super::DataService;
 use super::memory::Memory;
-use super::pace::{AT_ONCE, Pace};
+use super::pace::{AT_ONCE, Pace, wait_until};
 use super::pack::Packer;
 
 /// Bytes of content from which on a batch is handed to the stream.
@@ -169,7 +168,7 @@ async fn write_slowly(
         while !chunk.is_empty() {
             let part = chunk.split_to(chunk.len().min(at_once));
             let bytes = part.len();
-            sleep_until(next(bytes, Instant::now()).into()).await;
+            wait_until(next(bytes, Instant::now())).await;
             send.write_chunk(part).await?;
             sent(bytes);
         }

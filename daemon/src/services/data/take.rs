@@ -8,23 +8,27 @@ use pilot_files::{Blame, Ending, PieceHash};
 use pilot_proto::data::PieceHeader;
 use pilot_proto::text::Text;
 use pilot_transport::{FramedError, RecvStream};
-use pilot_tree::FinishError;
+use pilot_tree::{FinishError, Verified};
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::DataService;
 use super::desk::Trouble;
-use super::landing::{Arrival, Landing, PieceError};
+use super::landing::{Arrival, Content, Landing, PieceError};
+use super::pace::wait_until;
 use super::receive::PATIENCE;
 use super::refused::Refused;
 
 /// Bytes of pieces that are written at once.
 const BATCH: usize = 1024 * 1024;
 
-/// Batches that wait to be written while further ones are received: a disk that
-/// rests for a moment does not stop the line.
-const AHEAD: usize = 4;
+/// Batches that wait to be verified, and to be written, while further ones are
+/// received: a disk that rests for a moment does not stop the line.
+const AHEAD: usize = 3;
+
+/// Pieces that are what they must be; or what is wrong with one of them.
+type Checked = Result<Vec<Verified<Content>>, PieceError>;
 
 /// Pieces that are written at once.
 const BATCH_PIECES: usize = 256;
@@ -38,7 +42,12 @@ impl DataService {
     ) -> Result<(), FramedError> {
         // The semaphore is never closed.
         let Ok(_slot) = self.piece_streams.acquire().await else { return Ok(()) };
-        let (batches, waiting) = mpsc::channel(AHEAD);
+        let (batches, arrived) = mpsc::channel(AHEAD);
+        let (verified, waiting) = mpsc::channel(AHEAD);
+        drop(self.tasks.spawn_blocking({
+            let landing = Arc::clone(landing);
+            move || verify_all(&landing, arrived, &verified)
+        }));
         let mut writing = self.tasks.spawn_blocking({
             let (service, landing) = (Arc::clone(self), Arc::clone(landing));
             move || service.write_all(&landing, waiting)
@@ -46,7 +55,7 @@ impl DataService {
         loop {
             let next = async {
                 // The sender hears of it by the stream's window.
-                sleep_until(self.courtesy.next(BATCH, Instant::now()).into()).await;
+                wait_until(self.courtesy.next(BATCH, Instant::now())).await;
                 next_batch(landing, recv).await
             };
             let (batch, end) = tokio::select! {
@@ -71,10 +80,10 @@ impl DataService {
     fn write_all(
         &self,
         landing: &Landing,
-        mut batches: mpsc::Receiver<Vec<Arrival>>,
+        mut batches: mpsc::Receiver<Checked>,
     ) -> Result<bool, PieceError> {
         while let Some(batch) = batches.blocking_recv() {
-            let is_complete = landing.write(batch)?;
+            let is_complete = landing.write(batch?)?;
             self.note_landed(landing);
             if is_complete {
                 return Ok(true);
@@ -148,6 +157,22 @@ impl DataService {
         let ending = Ending::Failed { blame, reason: Text::clipped(reason) };
         if let Err(error) = self.end(landing.id, ending).await {
             tracing::warn!(transfer = %landing.id, %error, "a failure could not be written");
+        }
+    }
+}
+
+/// Verifies what comes while what came before is written, until something is
+/// not what it must be; blocks.
+fn verify_all(
+    landing: &Landing,
+    mut batches: mpsc::Receiver<Vec<Arrival>>,
+    out: &mpsc::Sender<Checked>,
+) {
+    while let Some(batch) = batches.blocking_recv() {
+        let checked = landing.verify(batch);
+        let is_over = checked.is_err();
+        if out.blocking_send(checked).is_err() || is_over {
+            return;
         }
     }
 }
