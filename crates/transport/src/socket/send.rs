@@ -89,7 +89,7 @@ impl Socket {
         transmit: &Transmit<'_>,
     ) -> std_io::Result<()> {
         let datagrams = segments(transmit);
-        let largest = transmit.segment_size.unwrap_or(transmit.contents.len());
+        let largest = segment(transmit);
         let to_peers = &self.counters.to_peers;
         let (io, to, header) = match route.way() {
             None => {
@@ -146,10 +146,9 @@ impl Socket {
             return Ok(());
         }
         let header = relay_header(route.relay_id);
-        let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
-        for (at, datagram) in transmit.contents.chunks(segment.max(1)).enumerate() {
+        for (at, datagram) in transmit.contents.chunks(segment(transmit)).enumerate() {
             let packets = match datagram.len() {
-                ..=MAX_RELAYED => Some(([&header[..], datagram].concat(), segment)),
+                ..=MAX_RELAYED => Some(([&header[..], datagram].concat(), segment(transmit))),
                 _ => parts(datagram, route.next_number(), &header),
             };
             let Some((bytes, stride)) = packets else { continue };
@@ -211,21 +210,24 @@ impl Socket {
         header: &[u8],
         transmit: &Transmit<'_>,
     ) {
-        let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
-        for datagram in transmit.contents.chunks(segment.max(1)) {
+        for datagram in transmit.contents.chunks(segment(transmit)) {
             self.give(carrier, [header, datagram].concat().into());
         }
     }
 }
 
+/// Bytes of each datagram of a batch but the last, which may be shorter; not 0.
+fn segment(transmit: &Transmit<'_>) -> usize {
+    transmit.segment_size.unwrap_or(transmit.contents.len()).max(1)
+}
+
 /// How many datagrams there are in a batch.
 pub(super) fn segments(transmit: &Transmit<'_>) -> usize {
-    transmit.segment_size.map_or(1, |segment| transmit.contents.len().div_ceil(segment.max(1)))
+    transmit.segment_size.map_or(1, |_| transmit.contents.len().div_ceil(segment(transmit)))
 }
 
 pub(super) fn hold(route: &Route, transmit: &Transmit<'_>) {
-    let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
-    for datagram in transmit.contents.chunks(segment.max(1)) {
+    for datagram in transmit.contents.chunks(segment(transmit)) {
         route.hold(Instant::now(), Bytes::copy_from_slice(datagram));
     }
 }
