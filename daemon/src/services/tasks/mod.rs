@@ -189,7 +189,6 @@ impl TasksService {
         &self,
         turn: impl FnOnce(&mut Desk, &mut Batch, Timestamp) -> Option<T>,
     ) -> Result<Option<(T, Turn)>, CommitError> {
-        self.data.give_way();
         let place = self.ledger.place().await?;
         let (begun, nearer) = {
             let mut desk = self.desk();
@@ -199,6 +198,7 @@ impl TasksService {
             if said.is_none() && batch.is_empty() && effects.is_empty() {
                 return Ok(None);
             }
+            self.data.give_way();
             let entered = place.enter(self.store.commit(batch), effects);
             (said.map(|said| (said, entered)), desk.deadline_is_nearer())
         };
