@@ -14,6 +14,7 @@ mod crowd;
 mod fairness;
 mod files;
 mod first_byte;
+mod forward;
 mod idle;
 mod line;
 mod load;
@@ -151,7 +152,7 @@ const MEASURES: &[Measure] = &[
     },
     Measure {
         name: "files_relayed",
-        about: "a file through a relay, beside a stream of bytes",
+        about: "a file through a relay, beside a bare stream through one",
         run: Run::Programs(files::relayed),
     },
     Measure {
@@ -180,6 +181,7 @@ const ROLES: &[(&str, Role)] = &[
     (connections::ROLE, connections::serve),
     (fairness::ROLE, fairness::flood),
     (files::ROLE, files::sink),
+    (forward::ROLE, forward::serve),
     (throughput::ROLE, throughput::receive),
 ];
 

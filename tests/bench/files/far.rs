@@ -9,11 +9,14 @@ use pilot_local_api::peers::PathKind;
 use pilot_tests::{Link, Programs, Team};
 
 use super::{plant, rate, send};
+use crate::bare;
+use crate::forward::Forwarder;
 use crate::line::Line;
 use crate::load::block_on;
 use crate::pair::Pair;
+use crate::role::Worker;
 use crate::samples::median;
-use crate::throughput::Relayed;
+use crate::throughput::{Relayed, send_for};
 
 /// Bytes of a file over the line that loses, and through the relay.
 const LOSSY: usize = 200_000_000;
@@ -25,6 +28,9 @@ const TURNS: usize = 4;
 /// The same through the relay, where three programs share the cores and the
 /// ratio of one turn says little.
 const RELAYED_TURNS: usize = 10;
+
+/// How long a bare stream has its turn.
+const RELAYED_LOT: Duration = Duration::from_secs(2);
 
 const ONE_WAY: Duration = Duration::from_millis(25);
 const LOSES: f64 = 0.01;
@@ -61,14 +67,18 @@ pub(crate) fn lossy(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
     ])
 }
 
-/// MB/s through a relay, in turns with a bare stream of bytes through one.
+/// MB/s through a relay, in turns with a bare quinn stream through a plain one,
+/// and with a stream of ours through ours.
 pub(crate) fn relayed(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
-    let (mut rates, mut bare) = (Vec::new(), Vec::new());
+    let sink = Worker::start(super::ROLE, &[])?;
+    let forwarder = Forwarder::start(sink.addr()?)?;
+    let (mut rates, mut bare, mut ours) = (Vec::new(), Vec::new(), Vec::new());
     block_on(async {
         let stream = Relayed::start().await?;
         let pair = apart().await?;
         for turn in 0..RELAYED_TURNS {
-            bare.push(stream.turn().await?);
+            bare.push(bare_turn(forwarder.addr()?).await?);
+            ours.push(stream.turn().await?);
             let file = pair.team.folder().join(format!("relayed-{turn}"));
             // Not as long as the one before, or it would be asked whether it is that.
             let len = RELAYED + turn;
@@ -83,14 +93,29 @@ pub(crate) fn relayed(_programs: &Programs) -> anyhow::Result<Vec<Line>> {
         }
         Ok(())
     })?;
-    drop((rates.drain(..1), bare.drain(..1)));
-    let ratios: Vec<f64> = rates.iter().zip(&bare).map(|(rate, bare)| rate / bare).collect();
+    for rates in [&mut rates, &mut bare, &mut ours] {
+        drop(rates.drain(..1));
+    }
+    let line = |name, beside, others: &[f64]| {
+        let ratios: Vec<f64> = rates.iter().zip(others).map(|(rate, other)| rate / other).collect();
+        Line::value(name, "MB/s", median(&rates)).with_all(&rates).in_turns_with(
+            beside,
+            median(others),
+            &ratios,
+        )
+    };
     Ok(vec![
-        Line::value("files_relayed", "MB/s", median(&rates))
-            .with_all(&rates)
-            .in_turns_with("bytes on a stream through a relay", median(&bare), &ratios)
+        line("files_relayed", "a bare quinn stream through a plain relay", &bare)
             .ratio_at_least(0.8),
+        line("files_relayed_beside", "a stream of ours through our relay", &ours),
     ])
+}
+
+/// MB/s of one turn of a bare stream to a [sink](super::sink).
+async fn bare_turn(addr: SocketAddr) -> anyhow::Result<f64> {
+    let (_client, connection) = bare::bulk_connection(addr).await?;
+    let (gb, took) = send_for(RELAYED_LOT, connection.open_bi().await?).await?;
+    Ok(gb * 1e3 / took.as_secs_f64())
 }
 
 /// Two daemons of which one speaks IPv4 and the other IPv6, so that only a
