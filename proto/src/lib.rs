@@ -22,6 +22,7 @@ pub mod control;
 pub mod data;
 mod endpoints;
 pub mod envelope;
+pub mod events;
 mod file_name;
 pub mod frame;
 mod id;
@@ -30,6 +31,7 @@ pub mod manifest;
 mod name;
 pub mod part;
 mod peer;
+mod position;
 pub mod probe;
 pub mod record;
 pub mod registry;
@@ -49,9 +51,12 @@ pub use id::{TaskId, TaskIdError, TransferId, TransferIdError};
 pub use name::{NodeName, NodeNameError};
 pub use peer::{PeerRef, PeerRefError};
 pub use pilot_identity as identity;
+pub use position::{Position, PositionError};
 pub use service::Service;
 pub use tag::{MAX_TAGS, Tag, TagError, Tags};
-pub use topic::{MAX_TOKENS, MAX_TOPIC, RESERVED, Topic, TopicError, TopicFilter};
+pub use topic::{
+    MAX_TOKENS, MAX_TOPIC, RESERVED, Topic, TopicError, TopicFilter, check_topic, is_reserved_topic,
+};
 
 /// The minor version of the protocol that this build speaks. Each side says
 /// its own in the hello and both then use the smaller one.

@@ -49,6 +49,22 @@ pub enum TopicError {
     Misplaced,
 }
 
+/// Checks that `text` is a topic, without making one of it.
+///
+/// # Errors
+///
+/// [`TopicError`]
+pub fn check_topic(text: &str) -> Result<(), TopicError> {
+    check(text)?;
+    if text.contains(['*', '>']) { Err(TopicError::Wildcard) } else { Ok(()) }
+}
+
+/// Whether only a daemon publishes about this topic.
+#[must_use]
+pub fn is_reserved_topic(topic: &str) -> bool {
+    topic.split('.').next().is_some_and(|first| RESERVED.contains(&first))
+}
+
 fn check(text: &str) -> Result<(), TopicError> {
     if text.is_empty() || text.len() > MAX_TOPIC || text.split('.').count() > MAX_TOKENS {
         return Err(TopicError::Length);
@@ -72,7 +88,7 @@ impl Topic {
     /// Whether only a daemon publishes it.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
-        self.0.split('.').next().is_some_and(|first| RESERVED.contains(&first))
+        is_reserved_topic(&self.0)
     }
 }
 
@@ -85,9 +101,9 @@ impl TopicFilter {
 
     /// Whether events about `topic` are wanted.
     #[must_use]
-    pub fn matches(&self, topic: &Topic) -> bool {
+    pub fn matches(&self, topic: &str) -> bool {
         let mut wanted = self.0.split('.').peekable();
-        let mut tokens = topic.0.split('.');
+        let mut tokens = topic.split('.');
         while let Some(want) = wanted.next() {
             let Some(token) = tokens.next() else { return false };
             let is_last = wanted.peek().is_none();
@@ -106,10 +122,7 @@ impl FromStr for Topic {
     type Err = TopicError;
 
     fn from_str(text: &str) -> Result<Self, TopicError> {
-        check(text)?;
-        if text.contains(['*', '>']) {
-            return Err(TopicError::Wildcard);
-        }
+        check_topic(text)?;
         Ok(Self(text.to_owned()))
     }
 }
@@ -165,7 +178,7 @@ mod tests {
     use super::*;
 
     fn matches(filter: &str, topic: &str) -> bool {
-        filter.parse::<TopicFilter>().unwrap().matches(&topic.parse().unwrap())
+        filter.parse::<TopicFilter>().unwrap().matches(topic.parse::<Topic>().unwrap().as_str())
     }
 
     #[test]
@@ -257,7 +270,7 @@ mod tests {
         fn any_text_is_a_topic_that_reads_back_or_none(text in ".{0,40}") {
             if let Ok(topic) = text.parse::<Topic>() {
                 prop_assert_eq!(topic.as_str(), &text);
-                prop_assert!(text.parse::<TopicFilter>().unwrap().matches(&topic));
+                prop_assert!(text.parse::<TopicFilter>().unwrap().matches(topic.as_str()));
             }
         }
     }

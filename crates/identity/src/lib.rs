@@ -10,6 +10,7 @@
 //! Pure: no clock, no file system, no randomness. Every signature covers a
 //! context string, so that none can stand for another kind of statement.
 
+mod event;
 mod fingerprint;
 mod grant;
 mod key;
@@ -21,6 +22,7 @@ mod signed;
 mod ticket;
 mod timestamp;
 
+pub use event::EventStatement;
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use grant::{Grant, SignedGrant};
 pub use key::{NodeId, NodeIdError, NodeKey};

@@ -40,6 +40,12 @@ impl Signature {
         }
     }
 
+    /// The signature with these 64 bytes, which may or may not hold.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 64]) -> Self {
+        Self(bytes)
+    }
+
     /// The 64 bytes, `R ‖ S`.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 64] {
