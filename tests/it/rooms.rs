@@ -48,7 +48,9 @@ fn pure_crates_reach_no_clock_and_no_io() {
 fn pilotctl_reaches_neither_transport_nor_overlay_nor_store() {
     let reached = reached_from("pilot-ctl");
 
-    for forbidden in ["pilot-transport", "pilot-overlay", "pilot-store", "quinn", "rusqlite"] {
+    for forbidden in
+        ["pilot-transport", "pilot-overlay", "pilot-store", "pilot-journal", "quinn", "rusqlite"]
+    {
         assert!(!reached.contains(&forbidden.to_owned()), "pilotctl reaches {forbidden}");
     }
 }
@@ -63,6 +65,7 @@ fn dependencies_point_right_or_down() {
         ("pilot-files", &["pilot-trust", "pilot-tasks", "pilot-transport", "pilot-overlay"]),
         ("pilot-paths", &["pilot-trust", "pilot-tasks", "pilot-transport", "pilot-overlay"]),
         ("pilot-store", &["pilot-tasks", "pilot-transport", "pilot-overlay"]),
+        ("pilot-journal", &["pilot-trust", "pilot-transport", "pilot-overlay", "pilot-store"]),
         ("pilot-transport", &["pilot-overlay", "pilot-trust", "pilot-tasks", "pilot-store"]),
         ("pilot-overlay", &["pilot-tasks", "pilot-store", "pilot-local-api"]),
         ("pilot-rendezvous", &["pilot-overlay", "pilot-tasks", "pilot-daemon", "pilot-ctl"]),
