@@ -23,6 +23,7 @@ use crate::api::Server;
 use crate::host::{Known, NodeHost, Registration};
 use crate::node::{Node, Parts};
 use crate::services::data::{DataService, Place, Quota};
+use crate::services::events::{self, EventsPlace, EventsService};
 use crate::services::tasks::TasksService;
 use crate::services::{LoadError, TrustService, port_mapping};
 use crate::settings::Settings;
@@ -68,6 +69,9 @@ pub enum StartError {
         #[source]
         source: BindError,
     },
+    /// What is kept of events.
+    #[error("the events of this node cannot be read")]
+    Events(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// No randomness.
     #[error("the system gives no randomness")]
     Random(#[source] getrandom::Error),
@@ -76,6 +80,12 @@ pub enum StartError {
 impl From<LoadError> for StartError {
     fn from(error: LoadError) -> Self {
         Self::Trust(Box::new(error))
+    }
+}
+
+impl From<events::StartError> for StartError {
+    fn from(error: events::StartError) -> Self {
+        Self::Events(Box::new(error))
     }
 }
 
@@ -128,6 +138,16 @@ impl Daemon {
         let place = Place { home: home.path(), quota };
         let data =
             DataService::start(place, store.clone(), Arc::clone(&trust), &background, &stop)?;
+        let place = EventsPlace { home: home.path(), journal: settings.event_journal };
+        let (judge, bulk) = (Arc::clone(&trust), Arc::clone(&data));
+        let events = EventsService::start(
+            place,
+            Arc::clone(&key),
+            store.clone(),
+            (judge, bulk),
+            &background,
+            &stop,
+        )?;
         let tasks = TasksService::start(
             Arc::clone(&key),
             store.clone(),
@@ -143,6 +163,7 @@ impl Daemon {
             trust: Arc::clone(&trust),
             tasks: Arc::clone(&tasks),
             data: Arc::clone(&data),
+            events: Arc::clone(&events),
             store: store.clone(),
             registration: registration.clone(),
             announce,
@@ -164,6 +185,7 @@ impl Daemon {
             trust,
             tasks,
             data,
+            events,
             registration,
             port_mappings,
         };
@@ -328,6 +350,7 @@ fn connect(
     });
     host.tasks.connect(overlay.clone());
     host.data.connect(overlay.clone());
+    host.events.connect(overlay.clone());
     if host.overlay.set(overlay.clone()).is_err() {
         tracing::error!("the host was connected twice");
     }

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::services::TrustService;
 use crate::services::data::DataService;
+use crate::services::events::EventsService;
 use crate::services::tasks::TasksService;
 use crate::store::{cards, meta};
 
@@ -47,6 +48,7 @@ pub(crate) struct NodeHost {
     pub(crate) trust: Arc<TrustService>,
     pub(crate) tasks: Arc<TasksService>,
     pub(crate) data: Arc<DataService>,
+    pub(crate) events: Arc<EventsService>,
     pub(crate) store: Store,
     pub(crate) registration: Registration,
     pub(crate) announce: watch::Sender<Option<Registered>>,
@@ -65,8 +67,10 @@ impl Host for NodeHost {
 
     fn serve(self: Arc<Self>, mut stream: PeerStream) -> BoxFuture<()> {
         let (tasks, data) = (Arc::clone(&self.tasks), Arc::clone(&self.data));
+        let events = Arc::clone(&self.events);
         Box::pin(async move {
             match stream.service {
+                Service::Events => events.serve(stream.peer, stream.framed).await,
                 Service::Tasks => tasks.serve(stream.peer, stream.framed).await,
                 Service::Data => data.serve(stream.peer, stream.framed).await,
                 // The overlay serves these itself.
@@ -136,6 +140,7 @@ impl NodeHost {
                 }
             }
         }
+        self.events.trust_changed();
         let (tasks, data) = (Arc::clone(&self.tasks), Arc::clone(&self.data));
         self.background.spawn(async move {
             tasks.trust_changed(peer, standing).await;

@@ -11,6 +11,8 @@ pub enum Service {
     Echo,
     /// 1001: files and folders ([`crate::data`]).
     Data,
+    /// 1002: events ([`crate::events`]).
+    Events,
     /// 1003: tasks, results and receipts ([`crate::tasks`]).
     Tasks,
 }
@@ -23,6 +25,7 @@ impl Service {
             Self::Control => 1,
             Self::Echo => 7,
             Self::Data => 1001,
+            Self::Events => 1002,
             Self::Tasks => 1003,
         }
     }
@@ -34,6 +37,7 @@ impl Service {
             1 => Some(Self::Control),
             7 => Some(Self::Echo),
             1001 => Some(Self::Data),
+            1002 => Some(Self::Events),
             1003 => Some(Self::Tasks),
             _ => None,
         }
@@ -49,7 +53,7 @@ impl Service {
     #[must_use]
     pub const fn scope(self) -> Option<Scope> {
         match self {
-            Self::Control | Self::Echo | Self::Data | Self::Tasks => None,
+            Self::Control | Self::Echo | Self::Data | Self::Events | Self::Tasks => None,
         }
     }
 }

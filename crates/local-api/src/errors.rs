@@ -8,12 +8,14 @@
 //! | `unknown_peer` | 3 | 404 | nobody has this address, name or key |
 //! | `unknown_task` | 3 | 404 | no task with this id here |
 //! | `unknown_transfer` | 3 | 404 | no transfer with this id here |
+//! | `unknown_cursor` | 3 | 404 | no named subscription of this name here |
 //! | `not_trusted` | 4 | 403 | there is no mutual trust with this peer |
 //! | `not_allowed` | 4 | 403 | trusted, but not for this |
 //! | `identity_changed` | 4 | 403 | the address now belongs to another key than the pinned one |
 //! | `fingerprint_mismatch` | 4 | 403 | the key is not the one that was asked for |
 //! | `peer_one_way_trust` | 4 | 403 | this node trusts the peer, the peer not this node |
 //! | `no_task` | 5 | 404 | waited, and nothing came |
+//! | `no_event` | 5 | 404 | waited, and no event came (made by the client) |
 //! | `not_direct` | 5 | 504 | waited, and the peer is still reached through a relay (made by the client) |
 //! | `daemon_not_running` | 6 | 503 | nobody listens on the socket (made by the client) |
 //! | `peer_unreachable` | 7 | 503 | the peer does not answer |
@@ -100,12 +102,14 @@ error_codes! {
     UnknownPeer "unknown_peer" 3 404 false "Nobody has this address, name or key.";
     UnknownTask "unknown_task" 3 404 false "No task with this id here.";
     UnknownTransfer "unknown_transfer" 3 404 false "No transfer with this id here.";
+    UnknownCursor "unknown_cursor" 3 404 false "No named subscription of this name here.";
     NotTrusted "not_trusted" 4 403 false "There is no mutual trust with this peer.";
     NotAllowed "not_allowed" 4 403 false "Trusted, but not for this.";
     IdentityChanged "identity_changed" 4 403 false "The address belongs to another key than the pinned one.";
     FingerprintMismatch "fingerprint_mismatch" 4 403 false "The key is not the one that was asked for.";
     PeerOneWayTrust "peer_one_way_trust" 4 403 false "This node trusts the peer, the peer not this node.";
     NoTask "no_task" 5 404 true "Waited, and nothing came.";
+    NoEvent "no_event" 5 404 true "Waited, and no event came.";
     NotDirect "not_direct" 5 504 true "Waited, and the peer is still reached through a relay.";
     DaemonNotRunning "daemon_not_running" 6 503 true "Nobody listens on the socket.";
     PeerUnreachable "peer_unreachable" 7 503 true "The peer does not answer.";

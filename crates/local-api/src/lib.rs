@@ -16,6 +16,7 @@ mod base64;
 pub mod client;
 pub mod doctor;
 pub mod errors;
+pub mod events;
 pub mod identity;
 pub mod network;
 pub mod peers;

@@ -78,6 +78,22 @@ pub const TRANSFER_WATCH: &str = "/v1/transfers/{id}/watch";
 /// `POST` without a body; answers [`TransferView`](crate::transfers::TransferView),
 /// of one that has ended as it is.
 pub const TRANSFER_CANCEL: &str = "/v1/transfers/{id}/cancel";
+/// `POST ?request=` one or more values of [`NewEvent`](crate::events::NewEvent),
+/// one after the other; answers [`PublishedView`](crate::events::PublishedView).
+pub const EVENTS: &str = "/v1/events";
+/// `POST` a [`SubscribeRequest`](crate::events::SubscribeRequest); answers NDJSON
+/// of [`EventLine`](crate::events::EventLine) without an end.
+pub const EVENTS_SUBSCRIBE: &str = "/v1/events/subscribe";
+/// `GET` [`TopicsView`](crate::events::TopicsView).
+pub const EVENT_TOPICS: &str = "/v1/events/topics";
+/// `GET` a list of [`CursorView`](crate::events::CursorView).
+pub const EVENT_CURSORS: &str = "/v1/events/cursors";
+/// `DELETE` a named subscription that nobody reads by; answers nothing.
+pub const EVENT_CURSOR: &str = "/v1/events/cursors/{name}";
+/// `POST` an [`AckRequest`](crate::events::AckRequest); answers nothing.
+pub const EVENT_CURSOR_ACK: &str = "/v1/events/cursors/{name}/ack";
+/// `GET` a list of [`RelayRule`](crate::events::RelayRule), `POST` and `DELETE` one.
+pub const EVENT_RELAYS: &str = "/v1/events/relays";
 /// `GET` the OpenAPI document.
 pub const OPENAPI: &str = "/v1/openapi.json";
 
@@ -121,6 +137,12 @@ pub fn task_attachment(id: TaskId, name: &str) -> String {
 #[must_use]
 pub fn transfer(pattern: &str, id: TransferId) -> String {
     filled(pattern, &[&id.to_string()])
+}
+
+/// One of the `EVENT_CURSOR…` patterns with the name filled in.
+#[must_use]
+pub fn event_cursor(pattern: &str, name: &str) -> String {
+    filled(pattern, &[name])
 }
 
 /// `path` with the given `(name, value)` pairs as its query; a pair without

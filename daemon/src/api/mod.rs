@@ -5,6 +5,8 @@
 //! root, are served.
 
 mod doctor;
+mod event_lines;
+mod events;
 mod exposition;
 mod extract;
 mod failure;

@@ -5,7 +5,8 @@ use pilot_local_api::errors::ErrorBody;
 use utoipa::OpenApi;
 
 use super::{
-    doctor, identity, metrics, network, peers, status, submitted, tasks, transfers, trust, worker,
+    doctor, events, identity, metrics, network, peers, status, submitted, tasks, transfers, trust,
+    worker,
 };
 
 #[derive(OpenApi)]
@@ -49,6 +50,15 @@ use super::{
         transfers::watch,
         transfers::cancel,
         transfers::remove,
+        events::publish,
+        events::subscribe,
+        events::topics,
+        events::cursors,
+        events::acknowledge,
+        events::remove_cursor,
+        events::relays,
+        events::add_relay,
+        events::remove_relay,
     ),
     components(schemas(ErrorBody))
 )]

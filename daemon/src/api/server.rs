@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::Method;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use pilot_local_api::{ErrorCode, MAX_REQUEST_BODY, routes};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::failure::Failure;
 use super::listener::OwnUser;
 use super::{
-    doctor, identity, metrics, network, openapi, peers, status, submitted, tasks, transfers, trust,
-    worker,
+    doctor, events, identity, metrics, network, openapi, peers, status, submitted, tasks,
+    transfers, trust, worker,
 };
 use crate::node::Node;
 
@@ -73,6 +73,16 @@ fn router(node: Arc<Node>) -> Router {
         .route(routes::TRANSFER, get(transfers::get).delete(transfers::remove))
         .route(routes::TRANSFER_WATCH, get(transfers::watch))
         .route(routes::TRANSFER_CANCEL, post(transfers::cancel))
+        .route(routes::EVENTS, post(events::publish))
+        .route(routes::EVENTS_SUBSCRIBE, post(events::subscribe))
+        .route(routes::EVENT_TOPICS, get(events::topics))
+        .route(routes::EVENT_CURSORS, get(events::cursors))
+        .route(routes::EVENT_CURSOR, delete(events::remove_cursor))
+        .route(routes::EVENT_CURSOR_ACK, post(events::acknowledge))
+        .route(
+            routes::EVENT_RELAYS,
+            get(events::relays).post(events::add_relay).delete(events::remove_relay),
+        )
         .route(routes::OPENAPI, get(openapi::document))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

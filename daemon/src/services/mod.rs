@@ -3,6 +3,7 @@
 
 pub(crate) mod data;
 mod directory;
+pub(crate) mod events;
 mod ledger;
 mod links;
 pub(crate) mod network;

@@ -14,7 +14,7 @@ use super::{HostPort, HostPortError, LogFilter, RegistryAddr, SettingsError};
 
 /// The variable of each flag. A key in the file is the flag's long name;
 /// `home` and `config` say where the file is, and cannot stand in it.
-pub const VARIABLES: [(&str, &str); 16] = [
+pub const VARIABLES: [(&str, &str); 17] = [
     ("home", "PILOT_HOME"),
     ("config", "PILOT_CONFIG"),
     ("socket", "PILOT_SOCKET"),
@@ -27,6 +27,7 @@ pub const VARIABLES: [(&str, &str); 16] = [
     ("jumbo-frames", "PILOT_JUMBO_FRAMES"),
     ("inbox-quota", "PILOT_INBOX_QUOTA"),
     ("inbox-quota-per-peer", "PILOT_INBOX_QUOTA_PER_PEER"),
+    ("event-journal", "PILOT_EVENT_JOURNAL"),
     ("name", "PILOT_NAME"),
     ("tag", "PILOT_TAG"),
     ("log", "PILOT_LOG"),
@@ -115,6 +116,11 @@ pub struct Layer {
     #[arg(long, value_name = "BYTES")]
     pub inbox_quota_per_peer: Option<HumanBytes>,
 
+    /// Bytes of the newest events that are kept on disk for who comes later or was away; with 0 none
+    /// are [default: 128M] [env: PILOT_EVENT_JOURNAL]
+    #[arg(long, value_name = "BYTES")]
+    pub event_journal: Option<HumanBytes>,
+
     /// Unique name of the node: a-z, 0-9 and inner hyphens [env: PILOT_NAME]
     #[arg(long)]
     pub name: Option<NodeName>,
@@ -174,6 +180,7 @@ impl Layer {
             jumbo_frames: environment.parsed("PILOT_JUMBO_FRAMES")?,
             inbox_quota: environment.parsed("PILOT_INBOX_QUOTA")?,
             inbox_quota_per_peer: environment.parsed("PILOT_INBOX_QUOTA_PER_PEER")?,
+            event_journal: environment.parsed("PILOT_EVENT_JOURNAL")?,
             name: environment.parsed("PILOT_NAME")?,
             tag: tags.map_or_else(Vec::new, |tags| tags.0),
             log: environment.parsed("PILOT_LOG")?,
@@ -201,6 +208,7 @@ impl Layer {
             jumbo_frames: self.jumbo_frames.or(below.jumbo_frames),
             inbox_quota: self.inbox_quota.or(below.inbox_quota),
             inbox_quota_per_peer: self.inbox_quota_per_peer.or(below.inbox_quota_per_peer),
+            event_journal: self.event_journal.or(below.event_journal),
             name: self.name.or(below.name),
             tag: if self.tag.is_empty() { below.tag } else { self.tag },
             log: self.log.or(below.log),

@@ -25,6 +25,9 @@ const SOCKET_NAME: &str = "pilot.sock";
 /// The settings file in the home folder, if the operator wrote one.
 const CONFIG_NAME: &str = "config.toml";
 
+/// Bytes of the events that are kept on disk, if nothing else is said.
+const EVENT_JOURNAL: u64 = 128 * 1000 * 1000;
+
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -53,6 +56,8 @@ pub struct Settings {
     pub inbox_quota: Option<u64>,
     /// See above.
     pub inbox_quota_per_peer: Option<u64>,
+    /// Bytes of the events that are kept on disk; none are with 0.
+    pub event_journal: u64,
     /// The name to ask the rendezvous for.
     pub name: Option<NodeName>,
     /// What the node says about itself.
@@ -181,6 +186,7 @@ impl Layer {
             jumbo_frames: self.jumbo_frames.unwrap_or(true),
             inbox_quota: self.inbox_quota.map(|HumanBytes(bytes)| bytes),
             inbox_quota_per_peer: self.inbox_quota_per_peer.map(|HumanBytes(bytes)| bytes),
+            event_journal: self.event_journal.map_or(EVENT_JOURNAL, |HumanBytes(bytes)| bytes),
             name: self.name,
             tags,
             log: self.log.unwrap_or_default(),

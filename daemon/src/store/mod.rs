@@ -5,6 +5,7 @@
 
 pub(crate) mod bodies;
 pub(crate) mod cards;
+pub(crate) mod events;
 pub(crate) mod meta;
 pub(crate) mod schema;
 pub(crate) mod strays;

@@ -75,4 +75,42 @@ CREATE TABLE strays (
     transfer BLOB PRIMARY KEY
 ) STRICT, WITHOUT ROWID;
 ",
+    "
+-- The last values of topics for which they are kept.
+CREATE TABLE event_values (
+    topic  TEXT PRIMARY KEY,
+    epoch  INTEGER NOT NULL,
+    record BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Named subscriptions, and how far each came in each stream of each node.
+CREATE TABLE event_cursors (
+    name    TEXT PRIMARY KEY,
+    filters TEXT NOT NULL,
+    -- Of whom; of everybody, if there is none.
+    node    BLOB
+) STRICT, WITHOUT ROWID;
+CREATE TABLE event_places (
+    name   TEXT NOT NULL,
+    node   BLOB NOT NULL,
+    stream INTEGER NOT NULL,
+    epoch  INTEGER NOT NULL,
+    seq    INTEGER NOT NULL,
+    PRIMARY KEY (name, node, stream)
+) STRICT, WITHOUT ROWID;
+
+-- What peers will fetch of this node's events when they return.
+CREATE TABLE event_interests (
+    peer    BLOB PRIMARY KEY,
+    filters TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Whose events this node hands on, and to whom.
+CREATE TABLE event_relays (
+    publisher BLOB NOT NULL,
+    receiver  BLOB NOT NULL,
+    filter    TEXT NOT NULL,
+    PRIMARY KEY (publisher, receiver, filter)
+) STRICT, WITHOUT ROWID;
+",
 ];

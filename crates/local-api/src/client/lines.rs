@@ -22,20 +22,43 @@ pub struct Lines<T> {
     wire: Option<Pin<Box<Wire>>>,
     body: Incoming,
     read: BytesMut,
+    /// Bytes of it in which there is no end of a line.
+    seen: usize,
     ended: bool,
     item: PhantomData<fn() -> T>,
 }
 
 /// Asks for a stream.
 pub(super) async fn open<T>(socket: &Path, path: &str) -> Result<Lines<T>, CallError> {
+    asked(socket, Method::GET, path, Bytes::new()).await
+}
+
+/// Asks for a stream that depends on a body.
+pub(super) async fn post<T>(socket: &Path, path: &str, body: Bytes) -> Result<Lines<T>, CallError> {
+    asked(socket, Method::POST, path, body).await
+}
+
+async fn asked<T>(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<Lines<T>, CallError> {
     let (mut sender, wire) = exchange::connect(socket).await?;
-    let request = exchange::request(Method::GET, path, Bytes::new())?;
+    let request = exchange::request(method, path, body)?;
     let mut wire = Some(Box::pin(wire));
     let response = driven(&mut wire, sender.send_request(request)).await.map_err(lost)?;
     let status = response.status();
     let body = response.into_body();
     if status.is_success() {
-        return Ok(Lines { wire, body, read: BytesMut::new(), ended: false, item: PhantomData });
+        return Ok(Lines {
+            wire,
+            body,
+            read: BytesMut::new(),
+            seen: 0,
+            ended: false,
+            item: PhantomData,
+        });
     }
     let body = driven(&mut wire, exchange::collect(body)).await?;
     Err(CallError::Refused(exchange::refusal(status, &body, path)))
@@ -53,14 +76,25 @@ impl<T: DeserializeOwned> Lines<T> {
     ///
     /// Cancel safe: no line is lost.
     pub async fn next(&mut self) -> Result<Option<T>, CallError> {
+        match self.next_line().await? {
+            Some(line) => read(&line).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The same as text, without its end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::next`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no line is lost.
+    pub async fn next_line(&mut self) -> Result<Option<Bytes>, CallError> {
         loop {
-            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
-                let line = self.read.split_to(end);
-                self.read.advance(1);
-                if line.trim_ascii().is_empty() {
-                    continue;
-                }
-                return read(&line).map(Some);
+            if let Some(line) = self.ready_line() {
+                return Ok(Some(line));
             }
             if self.ended {
                 return Ok(None);
@@ -73,6 +107,23 @@ impl<T: DeserializeOwned> Lines<T> {
                 }
                 // A last line without its end was cut off and is no line.
                 None => self.ended = true,
+            }
+        }
+    }
+
+    /// The next line if it is here already, as text without its end.
+    pub fn ready_line(&mut self) -> Option<Bytes> {
+        loop {
+            let unseen = self.read.get(self.seen..).unwrap_or_default();
+            let Some(end) = memchr::memchr(b'\n', unseen) else {
+                self.seen = self.read.len();
+                return None;
+            };
+            let line = self.read.split_to(self.seen + end).freeze();
+            self.read.advance(1);
+            self.seen = 0;
+            if !line.trim_ascii().is_empty() {
+                return Some(line);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Talks to the daemon.
 
+mod events;
 mod exchange;
 mod kept;
 mod lines;
@@ -341,12 +342,20 @@ impl Client {
         asked: Duration,
     ) -> Result<Option<Bytes>, CallError> {
         let body = match body {
-            Some(body) => serde_json::to_vec(body).map(Bytes::from).map_err(|error| {
-                let message = format!("cannot write the request: {error}");
-                CallError::Unsent(ApiError::new(ErrorCode::Internal, message))
-            })?,
+            Some(body) => written(body)?,
             None => Bytes::new(),
         };
+        self.answer_to(method, path, body, asked).await
+    }
+
+    /// The same of a body that is written already.
+    async fn answer_to(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        asked: Duration,
+    ) -> Result<Option<Bytes>, CallError> {
         let limit = asked.saturating_add(PATIENCE);
         let exchange = async {
             match &self.kept {
@@ -366,6 +375,14 @@ impl Client {
 
 fn millis(duration: Duration) -> Option<String> {
     Some(duration.as_millis().to_string())
+}
+
+/// A JSON request.
+fn written<T: Serialize>(body: &T) -> Result<Bytes, CallError> {
+    serde_json::to_vec(body).map(Bytes::from).map_err(|error| {
+        let message = format!("cannot write the request: {error}");
+        CallError::Unsent(ApiError::new(ErrorCode::Internal, message))
+    })
 }
 
 /// A JSON answer.

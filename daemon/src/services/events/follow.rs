@@ -1,0 +1,278 @@
+//! Hears what a peer publishes, as long as somebody here wants it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pilot_events::Block;
+use pilot_identity::{NodeId, Scope};
+use pilot_overlay::Session;
+use pilot_proto::events::{
+    EventsRequest, Interest, MAX_EVENTS_FRAME, MAX_INTEREST_FRAME, Records, Stream, Told,
+};
+use pilot_proto::{Position, Service, is_reserved_topic};
+use pilot_transport::{Framed, FramedError, RecvStream, next_frame, send_frame};
+use serde::de::IgnoredAny;
+use tokio::sync::{Notify, watch};
+
+use super::EventsService;
+use super::feed::Feed;
+use crate::services::links::{AFTER_FAILURE, Owing};
+
+/// Bytes of a peer's newest events that are in memory, of each of its streams.
+const TAIL: usize = 4 * 1024 * 1024;
+
+/// What is heard of one peer.
+pub(super) struct Remote {
+    pub(super) peer: NodeId,
+    pub(super) own: Feed,
+    pub(super) relayed: Feed,
+    /// Since when which interest holds; none before the peer was first heard.
+    pub(super) since: watch::Sender<Option<Since>>,
+}
+
+/// An interest holds for all events after these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Since {
+    pub(super) serial: u64,
+    pub(super) own: Position,
+    pub(super) relayed: Position,
+}
+
+impl Since {
+    pub(super) const fn of(&self, stream: Stream) -> Position {
+        match stream {
+            Stream::Relayed => self.relayed,
+            Stream::Own | Stream::Automatic => self.own,
+        }
+    }
+}
+
+/// What a peer must not say.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HeardError {
+    #[error(transparent)]
+    Framed(#[from] FramedError),
+    #[error("what came is no event")]
+    Record(#[from] pilot_proto::events::RecordError),
+    #[error("the data of an event is no JSON")]
+    Json,
+    #[error("only daemons publish about this, and do not tell others")]
+    Reserved,
+    #[error("an event is not in the order of its stream")]
+    Order,
+    #[error("an event is not signed by whom it is said to be from")]
+    Signature,
+    #[error("it answers what was not asked")]
+    Unasked,
+}
+
+impl Remote {
+    pub(super) fn new(peer: NodeId) -> Self {
+        let feed = || Feed::new(Position::START, TAIL);
+        Self { peer, own: feed(), relayed: feed(), since: watch::Sender::new(None) }
+    }
+
+    pub(super) const fn feed(&self, stream: Stream) -> &Feed {
+        match stream {
+            Stream::Relayed => &self.relayed,
+            Stream::Own | Stream::Automatic => &self.own,
+        }
+    }
+
+    /// Where to go on after a connection broke.
+    fn resume(&self) -> (Option<Position>, Option<Position>) {
+        match *self.since.borrow() {
+            Some(_) => (Some(self.own.head()), Some(self.relayed.head())),
+            None => (None, None),
+        }
+    }
+
+    /// The first answer on a stream: a memory that does not go on where it
+    /// ended begins anew.
+    fn begin(&self, asked: (Option<Position>, Option<Position>), since: Since) {
+        for (feed, asked, from) in
+            [(&self.own, asked.0, since.own), (&self.relayed, asked.1, since.relayed)]
+        {
+            if asked != Some(from) {
+                feed.change(|tail| tail.restart(from));
+            }
+        }
+        self.since.send_replace(Some(since));
+    }
+}
+
+impl Owing for EventsService {
+    const WHAT: &'static str = "events";
+
+    fn has_owed(&self, peer: &NodeId) -> bool {
+        self.trust.allows(*peer, Scope::Events) && self.wants.owes(peer)
+    }
+
+    async fn use_link(self: &Arc<Self>, peer: NodeId, session: &Session, wake: &Notify) -> usize {
+        let followed = tokio::select! {
+            () = self.stop.cancelled() => return 0,
+            followed = self.follow(peer, session, wake) => followed,
+        };
+        match followed {
+            Ok(()) => 1,
+            Err(error) => {
+                tracing::debug!(peer = %peer.short(), %error, "a peer is not heard any more");
+                if !session.connection().is_closed() {
+                    tokio::time::sleep(AFTER_FAILURE).await;
+                }
+                0
+            }
+        }
+    }
+}
+
+impl EventsService {
+    /// Until nothing is wanted of the peer.
+    async fn follow(
+        &self,
+        peer: NodeId,
+        session: &Session,
+        wake: &Notify,
+    ) -> Result<(), HeardError> {
+        let remote = self.remote(peer);
+        let asked = remote.resume();
+        let first = Interest { own: asked.0, relayed: asked.1, ..self.wants.of_peer(&peer) };
+        let mut framed = session.open(Service::Events).await?;
+        framed.send(&EventsRequest::Follow(first.clone()), MAX_INTEREST_FRAME).await?;
+        let Framed { mut send, mut recv } = framed;
+        let confirmed = Notify::new();
+        let latest = std::sync::Mutex::new(first);
+
+        let hearing = async {
+            self.hear_first(&remote, asked, &mut recv).await?;
+            confirmed.notify_one();
+            while let Some(told) = next_frame::<Told>(&mut recv, MAX_EVENTS_FRAME).await? {
+                match told {
+                    Told::From { serial, own, relayed } => {
+                        remote.since.send_replace(Some(Since { serial, own, relayed }));
+                        confirmed.notify_one();
+                    }
+                    other => self.heard(&remote, other)?,
+                }
+            }
+            Ok(())
+        };
+        let telling = async {
+            loop {
+                tokio::select! {
+                    () = wake.notified() => {}
+                    () = confirmed.notified() => {
+                        let latest = lock(&latest).clone();
+                        if remote.since.borrow().is_some_and(|since| since.serial == latest.serial) {
+                            self.wants.note_told(peer, &latest);
+                        }
+                    }
+                }
+                let now = self.wants.of_peer(&peer);
+                let is_new = now.serial != lock(&latest).serial;
+                if !is_new && !self.wants.owes(&peer) {
+                    // Nobody listens any more, and the peer knows it.
+                    return Ok(());
+                }
+                if is_new {
+                    send_frame(&mut send, &now, MAX_INTEREST_FRAME).await?;
+                    *lock(&latest) = now;
+                }
+            }
+        };
+        tokio::select! {
+            heard = hearing => heard,
+            told = telling => told,
+        }
+    }
+
+    async fn hear_first(
+        &self,
+        remote: &Remote,
+        asked: (Option<Position>, Option<Position>),
+        recv: &mut RecvStream,
+    ) -> Result<(), HeardError> {
+        match next_frame::<Told>(recv, MAX_EVENTS_FRAME).await? {
+            Some(Told::From { serial, own, relayed }) => {
+                remote.begin(asked, Since { serial, own, relayed });
+                Ok(())
+            }
+            Some(Told::Events { .. } | Told::Gap { .. } | Told::Done) => Err(HeardError::Unasked),
+            None => Err(FramedError::Ended.into()),
+        }
+    }
+
+    fn heard(&self, remote: &Remote, told: Told) -> Result<(), HeardError> {
+        match told {
+            Told::Events { stream, epoch, through, records } => {
+                let found = checked(remote.peer, self.me, stream, epoch, through, &records)?;
+                self.data.give_way();
+                self.counters.heard(found.count);
+                let feed = remote.feed(stream);
+                feed.change(|tail| {
+                    tail.push(Block { epoch, last: found.last, count: found.count, records });
+                    tail.advance(Position { epoch, seq: through });
+                });
+                Ok(())
+            }
+            Told::Gap { stream, count, through } => {
+                remote.feed(stream).change(|tail| tail.push_gap(count, through));
+                Ok(())
+            }
+            Told::From { .. } | Told::Done => Err(HeardError::Unasked),
+        }
+    }
+}
+
+fn lock(interest: &std::sync::Mutex<Interest>) -> std::sync::MutexGuard<'_, Interest> {
+    interest.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+pub(super) struct Checked {
+    pub(super) last: u64,
+    pub(super) count: u64,
+}
+
+/// Checks what a peer says: its events are in order, each is a line of JSON
+/// about what a node may publish, and what it hands on is signed.
+pub(super) fn checked(
+    peer: NodeId,
+    me: NodeId,
+    stream: Stream,
+    epoch: u64,
+    through: u64,
+    records: &Bytes,
+) -> Result<Checked, HeardError> {
+    let mut found = Checked { last: 0, count: 0 };
+    for record in Records::of(records) {
+        let (record, _) = record?;
+        if record.seq <= found.last || record.seq > through {
+            return Err(HeardError::Order);
+        }
+        if is_reserved_topic(record.topic) {
+            return Err(HeardError::Reserved);
+        }
+        serde_json::from_str::<IgnoredAny>(record.data).map_err(|_| HeardError::Json)?;
+        match (stream, &record.origin) {
+            (Stream::Own, None) => {}
+            (Stream::Own, Some(origin)) => {
+                let position = Position { epoch, seq: record.seq };
+                if origin.publisher != peer || origin.position != position {
+                    return Err(HeardError::Signature);
+                }
+                signed(&record)?;
+            }
+            (Stream::Relayed, Some(origin)) if origin.publisher != me => signed(&record)?,
+            (Stream::Relayed, Some(_) | None) => return Err(HeardError::Signature),
+            (Stream::Automatic, _) => return Err(HeardError::Unasked),
+        }
+        found = Checked { last: record.seq, count: found.count + 1 };
+    }
+    Ok(found)
+}
+
+fn signed(record: &pilot_proto::events::Record<'_>) -> Result<(), HeardError> {
+    let Some(origin) = &record.origin else { return Err(HeardError::Signature) };
+    let statement = record.statement(origin.position);
+    statement.verify(&origin.publisher, &origin.signature).map_err(|_| HeardError::Signature)
+}
