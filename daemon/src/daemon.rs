@@ -23,6 +23,7 @@ use crate::api::Server;
 use crate::host::{Known, NodeHost, Registration};
 use crate::node::{Node, Parts};
 use crate::services::data::{DataService, Place, Quota};
+use crate::services::messages::{LoadError as LoadMessagesError, MessagesService};
 use crate::services::tasks::TasksService;
 use crate::services::{LoadError, TrustService, port_mapping};
 use crate::settings::Settings;
@@ -59,6 +60,9 @@ pub enum StartError {
     /// The rows of trust.
     #[error("the trust in the database cannot be used")]
     Trust(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The rows of messages.
+    #[error(transparent)]
+    Messages(Box<dyn std::error::Error + Send + Sync>),
     /// The UDP socket.
     #[error("cannot open the UDP socket on {listen}")]
     Udp {
@@ -76,6 +80,12 @@ pub enum StartError {
 impl From<LoadError> for StartError {
     fn from(error: LoadError) -> Self {
         Self::Trust(Box::new(error))
+    }
+}
+
+impl From<LoadMessagesError> for StartError {
+    fn from(error: LoadMessagesError) -> Self {
+        Self::Messages(Box::new(error))
     }
 }
 
@@ -136,6 +146,14 @@ impl Daemon {
             &background,
             &stop,
         )?;
+        let messages = MessagesService::start(
+            settings.messages,
+            store.clone(),
+            Arc::clone(&trust),
+            Arc::clone(&data),
+            &background,
+            &stop,
+        )?;
         let registration = Registration::default();
         registration.set(kept.known);
         let (announce, announced) = watch::channel(None);
@@ -143,6 +161,7 @@ impl Daemon {
             trust: Arc::clone(&trust),
             tasks: Arc::clone(&tasks),
             data: Arc::clone(&data),
+            messages: Arc::clone(&messages),
             store: store.clone(),
             registration: registration.clone(),
             announce,
@@ -164,6 +183,7 @@ impl Daemon {
             trust,
             tasks,
             data,
+            messages,
             registration,
             port_mappings,
         };
@@ -328,6 +348,7 @@ fn connect(
     });
     host.tasks.connect(overlay.clone());
     host.data.connect(overlay.clone());
+    host.messages.connect(overlay.clone());
     if host.overlay.set(overlay.clone()).is_err() {
         tracing::error!("the host was connected twice");
     }

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::services::TrustService;
 use crate::services::data::DataService;
+use crate::services::messages::MessagesService;
 use crate::services::tasks::TasksService;
 use crate::store::{cards, meta};
 
@@ -47,6 +48,7 @@ pub(crate) struct NodeHost {
     pub(crate) trust: Arc<TrustService>,
     pub(crate) tasks: Arc<TasksService>,
     pub(crate) data: Arc<DataService>,
+    pub(crate) messages: Arc<MessagesService>,
     pub(crate) store: Store,
     pub(crate) registration: Registration,
     pub(crate) announce: watch::Sender<Option<Registered>>,
@@ -65,9 +67,11 @@ impl Host for NodeHost {
 
     fn serve(self: Arc<Self>, mut stream: PeerStream) -> BoxFuture<()> {
         let (tasks, data) = (Arc::clone(&self.tasks), Arc::clone(&self.data));
+        let messages = Arc::clone(&self.messages);
         Box::pin(async move {
             match stream.service {
                 Service::Tasks => tasks.serve(stream.peer, stream.framed).await,
+                Service::Messages => messages.serve(stream.peer, stream.framed).await,
                 Service::Data => data.serve(stream.peer, stream.framed).await,
                 // The overlay serves these itself.
                 Service::Control | Service::Echo => stream.framed.refuse(close::UNKNOWN_SERVICE),
@@ -137,9 +141,11 @@ impl NodeHost {
             }
         }
         let (tasks, data) = (Arc::clone(&self.tasks), Arc::clone(&self.data));
+        let messages = Arc::clone(&self.messages);
         self.background.spawn(async move {
             tasks.trust_changed(peer, standing).await;
             data.trust_changed(peer, standing).await;
+            messages.trust_changed(peer).await;
         });
     }
 

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::host::Registration;
 use crate::services::data::DataService;
+use crate::services::messages::MessagesService;
 use crate::services::network::Network;
 use crate::services::tasks::TasksService;
 use crate::services::{Directory, TrustService};
@@ -28,6 +29,7 @@ pub(crate) struct Node {
     trust: Arc<TrustService>,
     tasks: Arc<TasksService>,
     data: Arc<DataService>,
+    messages: Arc<MessagesService>,
     directory: Directory,
     network: Network,
     registration: Registration,
@@ -45,6 +47,7 @@ pub(crate) struct Parts {
     pub(crate) trust: Arc<TrustService>,
     pub(crate) tasks: Arc<TasksService>,
     pub(crate) data: Arc<DataService>,
+    pub(crate) messages: Arc<MessagesService>,
     pub(crate) registration: Registration,
     /// What the router maps to this node.
     pub(crate) port_mappings: watch::Receiver<Vec<Mapping>>,
@@ -63,6 +66,7 @@ impl Node {
             trust: parts.trust,
             tasks: parts.tasks,
             data: parts.data,
+            messages: parts.messages,
             registration: parts.registration,
             port_mappings: parts.port_mappings,
             started: Instant::now(),
@@ -99,6 +103,10 @@ impl Node {
 
     pub(crate) const fn data(&self) -> &Arc<DataService> {
         &self.data
+    }
+
+    pub(crate) const fn messages(&self) -> &Arc<MessagesService> {
+        &self.messages
     }
 
     pub(crate) const fn tasks(&self) -> &Arc<TasksService> {

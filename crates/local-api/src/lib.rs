@@ -17,6 +17,7 @@ pub mod client;
 pub mod doctor;
 pub mod errors;
 pub mod identity;
+pub mod messages;
 pub mod network;
 pub mod peers;
 pub mod routes;

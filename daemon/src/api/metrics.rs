@@ -23,6 +23,7 @@
 //! | `pilot_socket_received_datagrams_total` | `kind` | `quic`, `aside` (STUN and probes), `garbage` (dropped) |
 //! | `pilot_socket_dropped_datagrams_total` | | too many waited |
 //! | `pilot_tasks` | `queue` | as the queues of `status` |
+//! | `pilot_messages` | `queue` | messages of this node that are not delivered (`queued`), and to it that are `unread` and `unacked` |
 //! | `pilot_store_bytes`, `pilot_disk_free_bytes` | | the database, and what is left beside it |
 
 use std::sync::Arc;
@@ -75,6 +76,14 @@ fn daemon(out: &mut Exposition, node: &Node) {
         ("results_pending", queues.results_pending),
     ] {
         out.sample("pilot_tasks", &[("queue", queue)], count);
+    }
+    out.family("pilot_messages", Type::Gauge, "Messages, by where they wait.");
+    for (queue, count) in [
+        ("queued", queues.messages_queued),
+        ("unread", queues.messages_unread),
+        ("unacked", queues.messages_unacked),
+    ] {
+        out.sample("pilot_messages", &[("queue", queue)], count);
     }
     let disk = status::disk(node);
     out.single("pilot_store_bytes", Type::Gauge, "Bytes of the database.", disk.store_bytes);

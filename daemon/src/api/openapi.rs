@@ -5,7 +5,8 @@ use pilot_local_api::errors::ErrorBody;
 use utoipa::OpenApi;
 
 use super::{
-    doctor, identity, metrics, network, peers, status, submitted, tasks, transfers, trust, worker,
+    doctor, identity, inbox, messages, metrics, network, peers, status, submitted, tasks,
+    transfers, trust, worker,
 };
 
 #[derive(OpenApi)]
@@ -49,6 +50,13 @@ use super::{
         transfers::watch,
         transfers::cancel,
         transfers::remove,
+        messages::send,
+        messages::broadcast,
+        messages::list,
+        messages::get,
+        inbox::read,
+        inbox::watch,
+        inbox::ack,
     ),
     components(schemas(ErrorBody))
 )]

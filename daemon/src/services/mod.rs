@@ -5,6 +5,7 @@ pub(crate) mod data;
 mod directory;
 mod ledger;
 mod links;
+pub(crate) mod messages;
 pub(crate) mod network;
 pub(crate) mod port_mapping;
 pub(crate) mod tasks;

@@ -10,10 +10,12 @@ mod log_filter;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 use pilot_flags::HumanBytes;
+use pilot_messages::InboxLimits;
 use pilot_proto::{NodeName, Tags};
 
 pub use layer::{Layer, LogFormat, LogFormatError, VARIABLES};
@@ -53,6 +55,8 @@ pub struct Settings {
     pub inbox_quota: Option<u64>,
     /// See above.
     pub inbox_quota_per_peer: Option<u64>,
+    /// What the inbox of messages holds.
+    pub messages: InboxLimits,
     /// The name to ask the rendezvous for.
     pub name: Option<NodeName>,
     /// What the node says about itself.
@@ -168,6 +172,10 @@ impl Layer {
             Some(path) => absolute(&path)?,
             None => home.join(SOCKET_NAME),
         };
+        let defaults = InboxLimits::default();
+        let count = |given: Option<NonZeroU32>, default| {
+            given.map_or(default, |given| usize::try_from(given.get()).unwrap_or(usize::MAX))
+        };
         Ok(Settings {
             socket,
             home,
@@ -181,6 +189,11 @@ impl Layer {
             jumbo_frames: self.jumbo_frames.unwrap_or(true),
             inbox_quota: self.inbox_quota.map(|HumanBytes(bytes)| bytes),
             inbox_quota_per_peer: self.inbox_quota_per_peer.map(|HumanBytes(bytes)| bytes),
+            messages: InboxLimits {
+                messages: count(self.messages_limit, defaults.messages),
+                messages_per_peer: count(self.messages_limit_per_peer, defaults.messages_per_peer),
+                ..defaults
+            },
             name: self.name,
             tags,
             log: self.log.unwrap_or_default(),

@@ -3,6 +3,7 @@
 mod exchange;
 mod kept;
 mod lines;
+mod messages;
 mod transfers;
 
 use core::time::Duration;
