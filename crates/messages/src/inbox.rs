@@ -3,7 +3,7 @@
 //! Holds every message that is not acknowledged; what is, is history, which the
 //! shell keeps as long as it likes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use pilot_identity::{NodeId, Timestamp};
 use pilot_proto::MessageId;
@@ -11,6 +11,7 @@ use pilot_proto::messages::{Deliver, Letter, MAX_MESSAGE_TEXT, MessageAnswer, Me
 
 use crate::limits::InboxLimits;
 use crate::receipts::{Note, Receipts};
+use crate::verdict::{Taken, Verdict};
 
 /// The receiver's machine.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub struct Inbox {
     limits: InboxLimits,
     peers: BTreeMap<NodeId, Sender>,
     entries: BTreeMap<u64, Entry>,
-    places: BTreeMap<(MessageId, NodeId), u64>,
+    places: BTreeSet<(MessageId, u64)>,
     last_order: u64,
     bytes: u64,
     receipts: Receipts,
@@ -59,24 +60,6 @@ pub struct Kept {
     pub bytes: u32,
     /// When it was read, if it was.
     pub read: Option<Timestamp>,
-}
-
-/// A letter of a [`Deliver`] that is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
-    /// Which of them.
-    pub index: usize,
-    /// See [`Kept::order`].
-    pub order: u64,
-}
-
-/// What is answered, and what is to be stored with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// To be given once everything is on disk.
-    pub answer: MessageAnswer,
-    /// In their order.
-    pub taken: Vec<Taken>,
 }
 
 /// Which messages are looked for.
@@ -144,7 +127,7 @@ impl Inbox {
             limits,
             peers: BTreeMap::new(),
             entries: BTreeMap::new(),
-            places: BTreeMap::new(),
+            places: BTreeSet::new(),
             last_order,
             bytes: 0,
             receipts: Receipts::default(),
@@ -187,7 +170,7 @@ impl Inbox {
         sender.bytes += u64::from(bytes);
         self.bytes += u64::from(bytes);
         self.last_order = self.last_order.max(order);
-        self.places.insert((id, peer), order);
+        self.places.insert((id, order));
         self.entries.insert(order, Entry { kept, durable });
     }
 
@@ -218,7 +201,7 @@ impl Inbox {
                 continue;
             }
             // A sender that lost its numbers may send what is here.
-            if !self.places.contains_key(&(letter.id, peer)) {
+            if !self.of(letter.id).any(|(_, entry)| entry.kept.peer == peer) {
                 if !self.has_room(peer, length(letter)) {
                     refusal = Some(MessageRefusal::InboxFull);
                     self.peers.entry(peer).or_default().refused = true;
@@ -299,8 +282,14 @@ impl Inbox {
     /// two senders gave the same.
     #[must_use]
     pub fn find(&self, id: MessageId) -> Vec<u64> {
-        let found = self.places.iter().filter(|((of, _), _)| *of == id).map(|(_, order)| order);
-        found.filter(|order| self.entries.get(order).is_some_and(|e| e.durable)).copied().collect()
+        let found = self.of(id).filter(|(_, entry)| entry.durable);
+        found.map(|(order, _)| order).collect()
+    }
+
+    /// Everything with this id, oldest first.
+    fn of(&self, id: MessageId) -> impl Iterator<Item = (u64, &Entry)> {
+        let found = self.places.range((id, 0)..=(id, u64::MAX));
+        found.filter_map(|(_, order)| Some((*order, self.entries.get(order)?)))
     }
 
     /// Somebody is done with them.
@@ -309,7 +298,7 @@ impl Inbox {
         for order in orders {
             let Some(Entry { kept, .. }) = self.entries.remove(order) else { continue };
             let Kept { peer, id, bytes, read, .. } = kept;
-            self.places.remove(&(id, peer));
+            self.places.remove(&(id, *order));
             self.bytes = self.bytes.saturating_sub(bytes.into());
             if let Some(sender) = self.peers.get_mut(&peer) {
                 sender.messages = sender.messages.saturating_sub(1);

@@ -27,9 +27,11 @@ mod limits;
 mod outbox;
 mod receipts;
 mod state;
+mod verdict;
 
-pub use inbox::{Filter, Inbox, InboxOutput, Kept, Taken, Verdict};
+pub use inbox::{Filter, Inbox, InboxOutput, Kept};
 pub use limits::{InboxLimits, OutboxLimits};
 pub use outbox::{Batch, MAX_TIME_TO_LIVE, NewMessage, Outbox, OutboxOutput, SubmitError, Waiting};
 pub use receipts::{MAX_RECEIPTS_KEPT, Note};
 pub use state::{MessageState, MessageStateError, Times, Trouble};
+pub use verdict::{Taken, Verdict};

@@ -7,8 +7,8 @@ use pilot_store::{Batch, Epoch, Store};
 
 use crate::store::{inbox, messages, meta};
 
-/// Stamps of one run: a peer is not asked more often before the daemon restarts.
-const STAMPS: u32 = 40;
+/// Stamps of one run: peers are not sent more batches before the daemon restarts.
+const STAMPS: u64 = 1 << 32;
 
 /// Both halves, as they are on disk or about to be.
 pub(super) struct Desk {
@@ -57,7 +57,7 @@ impl Desk {
         // If it is lost, so is everything after it.
         drop(store.commit(batch));
 
-        let first_stamp = run.checked_shl(STAMPS).unwrap_or(u64::MAX);
+        let first_stamp = run.saturating_mul(STAMPS);
         let mut outbox = Outbox::new(since, first_stamp, OutboxLimits::default());
         let mut incoming = Inbox::new(limits, store.read(inbox::last_order)?);
         for row in store.read(messages::peers)? {

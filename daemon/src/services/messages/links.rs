@@ -7,10 +7,11 @@ use pilot_identity::{NodeId, Timestamp};
 use pilot_messages::{Batch, Note};
 use pilot_overlay::Session;
 use pilot_proto::messages::{
-    Deliver, Letter, MAX_MESSAGE_ANSWER, MAX_MESSAGE_FRAME, MessageAnswer, MessageRequest,
+    Deliver, Letter, MAX_MESSAGE_ANSWER, MAX_MESSAGE_FRAME, MessageAnswer, MessageRefusal,
+    MessageRequest,
 };
 use pilot_proto::text::Text;
-use pilot_proto::{MessageId, Service};
+use pilot_proto::{MessageId, Service, close};
 use pilot_store::{CommitError, ReadError};
 use pilot_transport::FramedError;
 use tokio::sync::Notify;
@@ -162,7 +163,13 @@ impl MessagesService {
             stream.expect(MAX_MESSAGE_ANSWER).await
         };
         let answer = tokio::time::timeout(PATIENCE, exchange).await;
-        let answer = answer.map_err(|_elapsed| ExchangeError::Silent)??;
+        let answer = match answer.map_err(|_elapsed| ExchangeError::Silent)? {
+            // A peer of an older version took nothing, and is not asked in a loop.
+            Err(FramedError::Stopped { code: close::UNKNOWN_SERVICE }) => {
+                MessageAnswer::Refused(MessageRefusal::Invalid)
+            }
+            answered => answered?,
+        };
         tracing::trace!(peer = %peer.short(), ?answer, "messages exchanged");
         Ok(answer)
     }
