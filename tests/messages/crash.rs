@@ -1,76 +1,75 @@
 //! Programs are killed as `kill -9` does, and no message suffers from it.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use pilot_local_api::messages::{MessageState, SendMessageRequest};
-use pilot_proto::MessageId;
-use pilot_tests::Team;
+use pilot_proto::{MessageId, PeerRef};
 
-use crate::post::{Post, message_for};
+use crate::post::{PATIENCE, Post, message_for};
 use crate::team;
 
 const MESSAGES: usize = 500;
+
+/// Messages between two kills.
+const BETWEEN: usize = 25;
 
 #[test]
 fn whoever_is_killed_whenever_messages_arrive_once_and_in_order() {
     let mut team = team();
     let to = team.peer("worker");
-    let mut ids = Vec::new();
-    let mut random = fastrand::Rng::with_seed(5);
+    let home = team.node("manager").home().to_owned();
+    let sent = AtomicUsize::new(0);
     let mut kills = 0;
 
-    while ids.len() < MESSAGES {
-        let victims: &[&str] = match kills % 3 {
-            0 => &["manager"],
-            1 => &["worker"],
-            _ => &["manager", "worker"],
-        };
-        let request = |number: usize| message_for(&to, &format!("message {number}"));
-        let manager = Post::of(team.node("manager"));
-        for _ in 0..random.usize(20..40) {
-            ids.push(manager.send_as(&request(ids.len())).unwrap().id);
+    let ids: Vec<MessageId> = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let manager = Post::at(&home);
+            (0..MESSAGES).map(|number| send(&manager, &to, number, &sent)).collect()
+        });
+        for victims in VICTIMS.iter().cycle() {
+            let until = sent.load(Ordering::Acquire) + BETWEEN;
+            while sent.load(Ordering::Acquire) < until.min(MESSAGES) {
+                std::thread::yield_now();
+            }
+            if until >= MESSAGES {
+                break;
+            }
+            for victim in *victims {
+                team.node_mut(victim).kill().unwrap();
+                kills += 1;
+            }
+            for victim in *victims {
+                team.node_mut(victim).restart().unwrap();
+            }
         }
-        drop(manager);
-        kill_in_mid_stream(&mut team, victims, &mut ids, &request);
-        kills += 1;
-    }
+        sender.join().unwrap()
+    });
 
     let (manager, worker) = (Post::of(team.node("manager")), Post::of(team.node("worker")));
-    manager.until(*ids.last().unwrap(), MessageState::Delivered);
+    manager.until(ids[MESSAGES - 1], MessageState::Delivered);
     let there = worker.peek();
     let texts: Vec<String> = there.iter().map(|message| message.text.clone()).collect();
-    let wanted: Vec<String> = (0..ids.len()).map(|number| format!("message {number}")).collect();
+    let wanted: Vec<String> = (0..MESSAGES).map(|number| format!("message {number}")).collect();
     assert_eq!(texts, wanted, "after {kills} kills");
     assert_eq!(there.iter().map(|message| message.id).collect::<Vec<_>>(), ids);
-    assert!(kills > 10, "only {kills} kills");
+    assert!(kills > 15, "only {kills} kills");
 }
 
-/// Kills them, one after the other, while messages are being sent. What was not
-/// acknowledged then is sent again under its id, as `pilotctl` does.
-fn kill_in_mid_stream(
-    team: &mut Team,
-    victims: &[&str],
-    ids: &mut Vec<MessageId>,
-    request: &impl Fn(usize) -> SendMessageRequest,
-) {
-    for victim in victims {
-        let number = ids.len();
-        let again = SendMessageRequest { id: Some(fresh_id(number)), ..request(number) };
-        let manager = Post::of(team.node("manager"));
-        std::thread::scope(|scope| {
-            let node = team.node_mut(victim);
-            scope.spawn(|| node.kill().unwrap());
-            // It may be answered before, or never.
-            drop(manager.send_as(&again));
-        });
-        if *victim == "manager" {
-            team.node_mut(victim).restart().unwrap();
-        }
-        ids.push(Post::of(team.node("manager")).send_as(&again).unwrap().id);
-        if *victim != "manager" {
-            team.node_mut(victim).restart().unwrap();
-        }
+const VICTIMS: [&[&str]; 3] = [&["manager"], &["worker"], &["manager", "worker"]];
+
+/// Sends until it is acknowledged, under one id, as `pilotctl` does.
+fn send(manager: &Post, to: &PeerRef, number: usize, sent: &AtomicUsize) -> MessageId {
+    let id = fresh_id(number);
+    let request =
+        SendMessageRequest { id: Some(id), ..message_for(to, &format!("message {number}")) };
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = manager.send_as(&request) {
+        assert!(Instant::now() < deadline, "message {number}: {error}");
     }
+    sent.fetch_add(1, Ordering::AcqRel);
+    id
 }
 
 fn fresh_id(number: usize) -> MessageId {

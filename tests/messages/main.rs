@@ -6,6 +6,7 @@
 
 mod commands;
 mod crash;
+mod full;
 mod post;
 mod refused;
 

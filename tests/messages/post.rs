@@ -1,5 +1,6 @@
 //! A node's messages, for tests that wait for each answer.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pilot_local_api::client::CallError;
@@ -22,8 +23,13 @@ pub(crate) struct Post {
 
 impl Post {
     pub(crate) fn of(node: &Node) -> Self {
+        Self::at(node.home())
+    }
+
+    /// That of the node whose home this is.
+    pub(crate) fn at(home: &Path) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        Self { runtime, client: Client::keeping(node.home().join("pilot.sock")) }
+        Self { runtime, client: Client::keeping(home.join("pilot.sock")) }
     }
 
     pub(crate) fn try_send(&self, to: &PeerRef, text: &str) -> Result<MessageView, CallError> {

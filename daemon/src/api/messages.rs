@@ -29,6 +29,10 @@ const LIST: (u32, u32) = (100, 1000);
 /// How long a message may take to be delivered if nothing is said.
 const TIME_TO_LIVE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// How long a message may be without a tunnel to its peer before that counts as
+/// trouble: the first one takes a few seconds where ports must be guessed.
+const CONNECTING: Duration = Duration::from_secs(5);
+
 /// The longest that a request may wait.
 const MAX_WAIT: Duration = Duration::from_secs(600);
 
@@ -242,7 +246,9 @@ fn trouble(node: &Node, row: &SentRow) -> Option<&'static str> {
             if let Some(trouble) = node.messages().trouble(&row.to) {
                 return Some(trouble.word());
             }
-            node.overlay().current(&row.to).is_none().then_some("unreachable")
+            let away = node.overlay().current(&row.to).is_none();
+            let waited = clock::now().since(row.created) >= CONNECTING;
+            (away && waited).then_some("unreachable")
         }
         pilot_messages::MessageState::Expired => row.times.sent.map(|_| "unconfirmed"),
         pilot_messages::MessageState::Delivered
