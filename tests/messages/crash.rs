@@ -1,6 +1,7 @@
 //! Programs are killed as `kill -9` does, and no message suffers from it.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -104,4 +105,50 @@ fn what_was_read_and_acknowledged_is_told_after_kills_of_both() {
         let wanted = if place < 10 { MessageState::Acked } else { MessageState::Read };
         assert_eq!(manager.until(*id, wanted).state, wanted);
     }
+}
+
+#[test]
+fn messages_of_a_node_that_was_set_back_to_a_backup_arrive() {
+    let mut team = team();
+    let to = team.peer("worker");
+    let home = team.node("manager").home().to_owned();
+    let send = |text: &str| {
+        let manager = Post::at(&home);
+        let id = manager.send(&to, text).id;
+        manager.until(id, MessageState::Delivered);
+    };
+    send("before");
+    team.node_mut("manager").kill().unwrap();
+    let backup = copy_of(&home);
+    team.node_mut("manager").restart().unwrap();
+    for text in ["one", "two", "three"] {
+        send(text);
+    }
+    team.node_mut("manager").kill().unwrap();
+    for (path, content) in backup {
+        std::fs::write(path, content).unwrap();
+    }
+    team.node_mut("manager").restart().unwrap();
+
+    send("after");
+
+    let there = Post::of(team.node("worker")).peek();
+    let texts: Vec<&str> = there.iter().map(|message| message.text.as_str()).collect();
+    assert_eq!(texts, ["before", "one", "two", "three", "after"]);
+}
+
+/// The database of a node that does not run, with its log.
+fn copy_of(home: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let files = std::fs::read_dir(home).unwrap().map(|entry| entry.unwrap().path());
+    let of_database = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name == "pilot.db" || name == "pilot.db-wal"
+    };
+    files
+        .filter(of_database)
+        .map(|path| {
+            let content = std::fs::read(&path).unwrap();
+            (path, content)
+        })
+        .collect()
 }

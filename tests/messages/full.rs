@@ -19,6 +19,7 @@ fn a_full_disk_loses_no_message_and_goes_on_when_there_is_room() {
 }
 
 /// Both nodes live on the same disk.
+#[expect(clippy::indexing_slicing, reason = "this is a test")]
 fn fills_up(disk: &Path) {
     let team = team();
     let (manager, worker) = (Post::of(team.node("manager")), Post::of(team.node("worker")));

@@ -45,6 +45,8 @@ pub(crate) enum Way {
 pub(crate) struct Lane {
     /// The number that was given last.
     pub(crate) last_seq: u64,
+    /// How often the count to this peer had to begin anew.
+    pub(crate) renewals: u64,
     pub(crate) waiting: BTreeMap<u64, Entry>,
     pub(crate) way: Way,
     pub(crate) trouble: Option<Trouble>,
@@ -56,6 +58,7 @@ impl Default for Lane {
     fn default() -> Self {
         Self {
             last_seq: 0,
+            renewals: 0,
             waiting: BTreeMap::new(),
             way: Way::Open,
             trouble: None,

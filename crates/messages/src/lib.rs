@@ -25,13 +25,15 @@ mod inbox;
 mod lane;
 mod limits;
 mod outbox;
+mod outgoing;
 mod receipts;
 mod state;
 mod verdict;
 
 pub use inbox::{Filter, Inbox, InboxOutput, Kept};
 pub use limits::{InboxLimits, OutboxLimits};
-pub use outbox::{Batch, MAX_TIME_TO_LIVE, NewMessage, Outbox, OutboxOutput, SubmitError, Waiting};
+pub use outbox::{MAX_TIME_TO_LIVE, Outbox, OutboxOutput, SubmitError};
+pub use outgoing::{Batch, NewMessage, Waiting};
 pub use receipts::{MAX_RECEIPTS_KEPT, Note};
 pub use state::{MessageState, MessageStateError, Times, Trouble};
 pub use verdict::{Taken, Verdict};

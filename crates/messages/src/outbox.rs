@@ -12,6 +12,7 @@ use pilot_proto::messages::{MAX_BATCH_TEXT, MessageAnswer, MessageRefusal};
 
 use crate::lane::{Entry, LONGEST_PAUSE, Lane, Way};
 use crate::limits::OutboxLimits;
+use crate::outgoing::{Batch, NewMessage, Waiting};
 use crate::state::Trouble;
 
 /// The longest time that a message may be given to be delivered.
@@ -32,41 +33,6 @@ pub struct Outbox {
     expiries: BTreeSet<(Timestamp, NodeId, u64)>,
     bytes: u64,
     outputs: VecDeque<OutboxOutput>,
-}
-
-/// A message to be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NewMessage {
-    /// Its id.
-    pub id: MessageId,
-    /// To whom.
-    pub to: NodeId,
-    /// Bytes of its text.
-    pub bytes: u32,
-    /// When it is not worth anything any more.
-    pub expires: Timestamp,
-}
-
-/// A message that was not delivered when the program stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waiting {
-    /// As it was submitted.
-    pub message: NewMessage,
-    /// Its number.
-    pub seq: u64,
-    /// Whether it was handed to a stream.
-    pub sent: bool,
-}
-
-/// What goes to a peer next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
-    /// See [`Deliver::epoch`](pilot_proto::messages::Deliver::epoch).
-    pub epoch: u64,
-    /// See [`Deliver::stamp`](pilot_proto::messages::Deliver::stamp).
-    pub stamp: u64,
-    /// Numbers and ids of its messages; none just asks.
-    pub messages: Vec<(u64, MessageId)>,
 }
 
 /// Why a message is not taken.
@@ -99,6 +65,13 @@ pub enum OutboxOutput {
     Delivered(Vec<MessageId>),
     /// They were not delivered within their time.
     Expired(Vec<MessageId>),
+    /// The count to a peer begins anew.
+    Renewed {
+        /// Which.
+        peer: NodeId,
+        /// How often it did so.
+        renewals: u64,
+    },
     /// There is something to send to a peer.
     Owed(NodeId),
 }
@@ -119,10 +92,12 @@ impl Outbox {
         }
     }
 
-    /// The number that was last given to a message for `peer`.
-    pub fn restore_peer(&mut self, peer: NodeId, last_seq: u64) {
+    /// The number that was last given to a message for `peer`, and how often the
+    /// count to it was renewed.
+    pub fn restore_peer(&mut self, peer: NodeId, last_seq: u64, renewals: u64) {
         let lane = self.lanes.entry(peer).or_default();
         lane.last_seq = lane.last_seq.max(last_seq);
+        lane.renewals = renewals;
     }
 
     /// A message that is not delivered yet.
@@ -207,7 +182,7 @@ impl Outbox {
         self.expire(now);
         let lane = self.lanes.get_mut(peer).filter(|lane| lane.has_owed())?;
         self.stamp = self.stamp.saturating_add(1);
-        let (epoch, stamp) = (self.epoch, self.stamp);
+        let (epoch, stamp) = (self.epoch.wrapping_add(lane.renewals), self.stamp);
         let asks = lane.is_unsure();
         lane.way = Way::InFlight { stamp, asks };
         let mut messages = Vec::new();
@@ -247,8 +222,17 @@ impl Outbox {
         }
         let sent = lane.waiting.iter().take_while(|(_, entry)| entry.sent);
         let arrived: Vec<u64> = sent.map(|(seq, _)| *seq).take_while(|seq| *seq <= upto).collect();
-        let stale = refusal == Some(MessageRefusal::Stale);
-        if stale || (asks && matches!(answer, MessageAnswer::Refused(_))) {
+        if refusal == Some(MessageRefusal::Stale) || upto > lane.last_seq {
+            // It knows of more than this disk: that of a backup, or of a copy. Its
+            // numbers say nothing of ours, so we count anew. What it still has it
+            // knows by its id.
+            lane.renewals = lane.renewals.saturating_add(1);
+            lane.refused(Trouble::PeerFailed, false, now);
+            let renewals = lane.renewals;
+            self.outputs.push_back(OutboxOutput::Renewed { peer, renewals });
+            return;
+        }
+        if asks && matches!(answer, MessageAnswer::Refused(_)) {
             // It did not say what it has: they are as uncertain as before.
             lane.refused(refusal.map_or(Trouble::PeerFailed, Trouble::from), false, now);
             return;

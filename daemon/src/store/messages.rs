@@ -44,6 +44,7 @@ pub(crate) struct NewRow {
 pub(crate) struct PeerRow {
     pub(crate) peer: NodeId,
     pub(crate) sent: u64,
+    pub(crate) renewals: u64,
     pub(crate) epoch: u64,
     pub(crate) upto: u64,
 }
@@ -108,7 +109,7 @@ pub(crate) fn put(batch: &mut Batch, new: NewRow) {
             ))?;
         transaction
             .prepare_cached(
-                "INSERT INTO message_peers (peer, sent, epoch, upto) VALUES (?1, ?2, 0, 0)
+                "INSERT INTO message_peers (peer, sent) VALUES (?1, ?2)
                  ON CONFLICT (peer) DO UPDATE SET sent = excluded.sent",
             )?
             .execute((to.as_bytes().as_slice(), seq))?;
@@ -201,12 +202,22 @@ pub(crate) fn receipts(
     });
 }
 
+/// The count to a peer begins anew.
+pub(crate) fn renewed(batch: &mut Batch, peer: NodeId, renewals: u64) {
+    batch.write(move |transaction| {
+        transaction
+            .prepare_cached("UPDATE message_peers SET renewals = ?2 WHERE peer = ?1")?
+            .execute((peer.as_bytes().as_slice(), renewals.cast_signed()))?;
+        Ok(())
+    });
+}
+
 /// How far a sender is.
 pub(crate) fn accepted(batch: &mut Batch, peer: NodeId, epoch: u64, upto: u64) {
     batch.write(move |transaction| {
         transaction
             .prepare_cached(
-                "INSERT INTO message_peers (peer, sent, epoch, upto) VALUES (?1, 0, ?2, ?3)
+                "INSERT INTO message_peers (peer, epoch, upto) VALUES (?1, ?2, ?3)
                  ON CONFLICT (peer) DO UPDATE SET epoch = excluded.epoch, upto = excluded.upto",
             )?
             .execute((peer.as_bytes().as_slice(), epoch.cast_signed(), upto.cast_signed()))?;
@@ -217,14 +228,15 @@ pub(crate) fn accepted(batch: &mut Batch, peer: NodeId, epoch: u64, upto: u64) {
 /// How far everybody is.
 pub(crate) fn peers(connection: &Connection) -> rusqlite::Result<Vec<PeerRow>> {
     connection
-        .prepare_cached("SELECT peer, sent, epoch, upto FROM message_peers")?
+        .prepare_cached("SELECT peer, sent, renewals, epoch, upto FROM message_peers")?
         .query_map([], |row| {
             let number = |index| column::<i64>(row, index).map(i64::cast_unsigned);
             Ok(PeerRow {
                 peer: node(row, 0)?,
                 sent: number(1)?,
-                epoch: number(2)?,
-                upto: number(3)?,
+                renewals: number(2)?,
+                epoch: number(3)?,
+                upto: number(4)?,
             })
         })?
         .collect()

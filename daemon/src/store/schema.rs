@@ -77,13 +77,15 @@ CREATE TABLE strays (
 ",
     "
 -- How far the messages between this node and a peer are. sent: the number that
--- was last given to one for it; epoch and upto: the peer's epoch, and the highest
--- number of it that is here. Rows are never deleted.
+-- was last given to one for it; renewals: how often that count began anew; epoch
+-- and upto: the peer's epoch, and the highest number of it that is here. Rows are
+-- never deleted.
 CREATE TABLE message_peers (
-    peer  BLOB PRIMARY KEY,
-    sent  INTEGER NOT NULL,
-    epoch INTEGER NOT NULL,
-    upto  INTEGER NOT NULL
+    peer     BLOB PRIMARY KEY,
+    sent     INTEGER NOT NULL DEFAULT 0,
+    renewals INTEGER NOT NULL DEFAULT 0,
+    epoch    INTEGER NOT NULL DEFAULT 0,
+    upto     INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
 -- Messages of this node. The text goes when they are delivered or expired; the

@@ -132,8 +132,33 @@ fn an_answer_that_was_not_asked_for_changes_nothing() {
     assert_eq!(outputs(&mut outbox), []);
     // What was never sent is not delivered, whatever the peer says.
     submit(&mut outbox, 2);
-    outbox.handle_answer(peer(1), stamp, answer(u64::MAX, None), at(1));
+    outbox.handle_answer(peer(1), stamp, answer(2, None), at(1));
     assert!(outbox.knows(&id(2)) && !outbox.knows(&id(1)));
+}
+
+#[test]
+fn a_peer_that_knows_of_more_than_this_disk_is_counted_for_anew() {
+    let stale = MessageAnswer::Refused(MessageRefusal::Stale);
+    for said in [answer(50, None), answer(50, Some(MessageRefusal::InboxFull)), stale] {
+        // As from a backup: the peer has got more from here since.
+        let mut outbox = outbox();
+        submit(&mut outbox, 1);
+        let (_, stamp) = next(&mut outbox, at(1)).unwrap();
+        outputs(&mut outbox);
+
+        outbox.handle_answer(peer(1), stamp, said, at(1));
+
+        let renewed = OutboxOutput::Renewed { peer: peer(1), renewals: 1 };
+        assert_eq!(outputs(&mut outbox), [renewed], "nothing is taken for delivered");
+        outbox.handle_timeout(at(2));
+        let asked = outbox.next_batch(&peer(1), at(2)).unwrap();
+        assert_eq!((asked.epoch, asked.messages.len()), (10, 0));
+        outbox.handle_answer(peer(1), asked.stamp, answer(0, None), at(2));
+        let sent = outbox.next_batch(&peer(1), at(2)).unwrap();
+        assert_eq!((sent.epoch, sent.messages), (10, vec![(1, id(1))]));
+        outbox.submit(&message(2, peer(2))).unwrap();
+        assert_eq!(outbox.next_batch(&peer(2), at(2)).unwrap().epoch, 9, "only for that peer");
+    }
 }
 
 #[test]

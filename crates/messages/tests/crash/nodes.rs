@@ -74,6 +74,8 @@ impl Sender {
                 OutboxOutput::Requeued(ids) => each(ids, |row| row.sent = false),
                 OutboxOutput::Delivered(ids) => each(ids, |row| row.delivered = true),
                 OutboxOutput::Expired(ids) => each(ids, |row| row.expired = true),
+                // There is no copy of this disk.
+                OutboxOutput::Renewed { .. } => unreachable!(),
                 OutboxOutput::Owed(_) => {}
             }
         }
@@ -84,7 +86,7 @@ impl Sender {
         self.run += 1;
         self.outbox = Outbox::new(7, self.run << 32, OutboxLimits::default());
         let last = self.rows.keys().next_back().copied().unwrap_or_default();
-        self.outbox.restore_peer(Self::receiver(), last);
+        self.outbox.restore_peer(Self::receiver(), last, 0);
         for (seq, row) in self.rows.iter().filter(|(_, row)| !row.delivered && !row.expired) {
             self.outbox.restore(Waiting { message: row.message, seq: *seq, sent: row.sent });
         }

@@ -61,7 +61,7 @@ impl Desk {
         let mut outbox = Outbox::new(since, first_stamp, OutboxLimits::default());
         let mut incoming = Inbox::new(limits, store.read(inbox::last_order)?);
         for row in store.read(messages::peers)? {
-            outbox.restore_peer(row.peer, row.sent);
+            outbox.restore_peer(row.peer, row.sent, row.renewals);
             incoming.restore_peer(row.peer, row.epoch, row.upto);
         }
         for waiting in store.read(messages::waiting)? {
@@ -104,6 +104,10 @@ impl Desk {
                 OutboxOutput::Expired(ids) => {
                     messages::expired(batch, ids.clone(), now);
                     ids
+                }
+                OutboxOutput::Renewed { peer, renewals } => {
+                    messages::renewed(batch, peer, renewals);
+                    Vec::new()
                 }
                 OutboxOutput::Owed(peer) => {
                     effects.push(Effect::Owed(peer));
