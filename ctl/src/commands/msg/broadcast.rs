@@ -17,7 +17,8 @@ use crate::{commands::cell, shown};
 /// Prints a line for each; each is a message of its own. Exit code 3 if there is nobody.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What it says: text, `-` for stdin or `@FILE`; 1 byte to 64 KiB.
+    /// What it says: text (after `--` if it looks like a flag), `-` for stdin or `@FILE`; 1 byte to
+    /// 64 KiB.
     #[arg(allow_hyphen_values = true)]
     #[arg(value_parser = OsStringValueParser::new().map(Payload::from))]
     text: Payload,

@@ -20,7 +20,8 @@ use crate::waiting::{AtFirst, patiently, until_signal};
 pub(crate) struct Args {
     /// To whom.
     peer: PeerRef,
-    /// What it says: text, `-` for stdin or `@FILE`; 1 byte to 64 KiB.
+    /// What it says: text (after `--` if it looks like a flag), `-` for stdin or `@FILE`; 1 byte to
+    /// 64 KiB.
     #[arg(allow_hyphen_values = true)]
     #[arg(value_parser = OsStringValueParser::new().map(Payload::from))]
     text: Payload,
