@@ -2,6 +2,8 @@
 
 mod data;
 mod doctor;
+mod inbox;
+mod msg;
 mod netcheck;
 mod peers;
 mod ping;
@@ -36,6 +38,10 @@ pub(crate) enum Command {
     Task(task::Command),
     #[command(subcommand)]
     Data(data::Command),
+    #[command(subcommand)]
+    Msg(msg::Command),
+    #[command(subcommand)]
+    Inbox(inbox::Command),
 }
 
 pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
@@ -51,6 +57,8 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Doctor(args) => doctor::run(args, ctl).await,
         Command::Task(command) => task::run(command, ctl).await,
         Command::Data(command) => data::run(command, ctl).await,
+        Command::Msg(command) => msg::run(command, ctl).await,
+        Command::Inbox(command) => inbox::run(command, ctl).await,
     }
 }
 
