@@ -31,6 +31,7 @@
 mod attached;
 mod breaking;
 mod datagrams;
+mod events;
 mod files;
 mod home;
 mod messages;

@@ -4,6 +4,7 @@
 use pilot_proto::beacon::{Alive, Bind, MAX_STUN, Told};
 use pilot_proto::control::{ControlAnswer, ControlRequest};
 use pilot_proto::data::{self, DataRequest, Said};
+use pilot_proto::events::{self, EventsRequest, Interest, MAX_FILTERS};
 use pilot_proto::frame;
 use pilot_proto::manifest::Entry;
 use pilot_proto::messages::{MAX_BATCH, MAX_RECEIPTS, MessageAnswer, MessageRequest};
@@ -18,7 +19,7 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{data_samples, message_samples, samples};
+use crate::{data_samples, event_samples, message_samples, samples};
 
 /// Bytes that decode give a value whose own bytes give it again.
 fn total<T: Serialize + DeserializeOwned + PartialEq + core::fmt::Debug>(bytes: &[u8]) {
@@ -45,6 +46,9 @@ fn total_for_all(bytes: &[u8]) {
     total::<data::Told>(bytes);
     total::<MessageRequest>(bytes);
     total::<MessageAnswer>(bytes);
+    total::<EventsRequest>(bytes);
+    total::<Interest>(bytes);
+    total::<events::Told>(bytes);
     total::<Entry>(bytes);
     total::<Bind>(bytes);
     total::<Alive>(bytes);
@@ -73,6 +77,9 @@ fn some_valid_bytes() -> Vec<Vec<u8>> {
         bytes(data_samples::told()),
         bytes(message_samples::requests()),
         bytes(message_samples::answers()),
+        bytes(event_samples::requests()),
+        bytes(event_samples::interests()),
+        bytes(event_samples::told()),
         bytes(data_samples::entries()),
         bytes(samples::binds()),
         bytes(samples::alives()),
@@ -133,6 +140,7 @@ fn every_list_ends_at_its_limit() {
         let letter = [vec![1], vec![7; 16], vec![0, 1, b'x']].concat();
         [vec![0, 1, 1], list(count, &letter)].concat()
     };
+    let wants = |count| [vec![1], list(count, &[1, b'a']), vec![0, 0, 0, 0]].concat();
     let receipts = |count| {
         let receipt = [vec![7; 16], vec![0, 0]].concat();
         [vec![1], list(count, &receipt)].concat()
@@ -161,6 +169,8 @@ fn every_list_ends_at_its_limit() {
     assert!(frame::decode::<MessageRequest>(&letters(MAX_BATCH + 1)).is_err());
     assert!(frame::decode::<MessageRequest>(&receipts(MAX_RECEIPTS)).is_ok());
     assert!(frame::decode::<MessageRequest>(&receipts(MAX_RECEIPTS + 1)).is_err());
+    assert!(frame::decode::<Interest>(&wants(MAX_FILTERS)).is_ok());
+    assert!(frame::decode::<Interest>(&wants(MAX_FILTERS + 1)).is_err());
     assert!(frame::decode::<Told>(&bound(MAX_STUN)).is_ok());
     assert!(frame::decode::<Told>(&bound(MAX_STUN + 1)).is_err());
     assert!(frame::decode::<Answer>(&beacons(MAX_BEACONS)).is_ok());

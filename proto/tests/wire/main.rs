@@ -6,6 +6,7 @@
 
 mod beacon;
 mod data_samples;
+mod event_samples;
 mod hostile;
 mod message_samples;
 mod part;

@@ -7,7 +7,7 @@ use pilot_proto::probe::Probe;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{data_samples, message_samples, samples};
+use crate::{data_samples, event_samples, message_samples, samples};
 
 /// Larger than every sample.
 const LIMIT: usize = 4096;
@@ -31,6 +31,9 @@ fn every_message_has_its_bytes_and_goes_there_and_back() {
         lines("data told", data_samples::told()),
         lines("message request", message_samples::requests()),
         lines("message answer", message_samples::answers()),
+        lines("events request", event_samples::requests()),
+        lines("events interest", event_samples::interests()),
+        lines("events told", event_samples::told()),
         lines("manifest entry", data_samples::entries()),
         lines("beacon bind", samples::binds()),
         lines("beacon alive", samples::alives()),
