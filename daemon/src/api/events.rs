@@ -140,7 +140,13 @@ async fn asked(node: &Node, request: SubscribeRequest) -> Result<Subscribe, Fail
         }
         begins.push(BeginAt::Last(last));
     }
-    begins.extend(durable.map(BeginAt::Cursor));
+    if let Some(name) = durable {
+        if events::is_relays(&name) {
+            let message = "names that begin with `relay.` are the daemon's own";
+            return Err(Failure::invalid(message));
+        }
+        begins.push(BeginAt::Cursor(name));
+    }
     if begins.len() > 1 {
         return Err(Failure::invalid("one of since_ms, after, last and durable at the most"));
     }
@@ -205,6 +211,7 @@ fn texts(filters: &[TopicFilter]) -> Vec<String> {
     responses((status = 200, body = Vec<CursorView>)))]
 pub(crate) async fn cursors(State(node): State<Arc<Node>>) -> Json<Vec<CursorView>> {
     let all = node.events().all_cursors().into_iter();
+    let all = all.filter(|(name, _)| !events::is_relays(name));
     let views = all.map(|(name, cursor)| CursorView {
         name,
         topics: texts(&cursor.filters),
@@ -296,6 +303,7 @@ impl From<PublishError> for Failure {
         let message = format!("{error}; nothing was published");
         match error {
             PublishError::Nothing => Self::invalid(message),
+            PublishError::TooMuch { .. } => Self::new(ErrorCode::TooLarge, message),
             PublishError::TooLong { .. } => Self::new(ErrorCode::TooLarge, message)
                 .hint("pilotctl data send PEER FILE  # for what is large"),
             PublishError::TooManyRetained(_) => Self::new(ErrorCode::LimitExceeded, message)

@@ -1,6 +1,7 @@
 //! Hears what a peer publishes, as long as somebody here wants it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use pilot_events::Block;
@@ -9,7 +10,7 @@ use pilot_overlay::Session;
 use pilot_proto::events::{
     EventsRequest, Interest, MAX_EVENTS_FRAME, MAX_INTEREST_FRAME, Records, Stream, Told,
 };
-use pilot_proto::{Position, Service, is_reserved_topic};
+use pilot_proto::{Position, Service, close, is_reserved_topic};
 use pilot_transport::{Framed, FramedError, RecvStream, next_frame, send_frame};
 use serde::de::IgnoredAny;
 use tokio::sync::{Notify, watch};
@@ -17,6 +18,9 @@ use tokio::sync::{Notify, watch};
 use super::EventsService;
 use super::feed::Feed;
 use crate::services::links::{AFTER_FAILURE, Owing};
+
+/// Pause before a peer is asked again that does not tell its events.
+const REFUSED: Duration = Duration::from_secs(30);
 
 /// Bytes of a peer's newest events that are in memory, of each of its streams.
 const TAIL: usize = 4 * 1024 * 1024;
@@ -115,6 +119,19 @@ impl Owing for EventsService {
         };
         match followed {
             Ok(()) => 1,
+            Err(HeardError::Framed(FramedError::Stopped {
+                code: code @ (close::UNKNOWN_SERVICE | close::NOT_ALLOWED),
+            })) => {
+                let reason = close::meaning(code);
+                tracing::info!(peer = %peer.short(), reason, "a peer does not tell its events");
+                // Trust that changes wakes it.
+                tokio::select! {
+                    () = self.stop.cancelled() => {}
+                    () = tokio::time::sleep(REFUSED) => {}
+                    () = wake.notified() => {}
+                }
+                0
+            }
             Err(error) => {
                 tracing::debug!(peer = %peer.short(), %error, "a peer is not heard any more");
                 if !session.connection().is_closed() {
@@ -210,6 +227,7 @@ impl EventsService {
                 let found = checked(remote.peer, self.me, stream, epoch, through, &records)?;
                 self.data.give_way();
                 self.counters.heard(found.count);
+                self.topics.note_all(remote.peer, &records);
                 let feed = remote.feed(stream);
                 feed.change(|tail| {
                     tail.push(Block { epoch, last: found.last, count: found.count, records });

@@ -51,7 +51,7 @@ use interests::Interests;
 pub(crate) use past::MAX_LAST;
 pub(crate) use reader::OnLag;
 use relay::Relay;
-pub(crate) use relay::{RelayError, RelayRule};
+pub(crate) use relay::{RelayError, RelayRule, is_relays};
 use retained::Retained;
 pub(crate) use retained::Value;
 use stream::{Keep, KeptStream};

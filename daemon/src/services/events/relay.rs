@@ -30,6 +30,15 @@ pub(crate) const MAX_RULES: usize = 1000;
 /// Before the names of the cursors by which it reads; no user's name has it.
 const NAME: &str = "relay.";
 
+/// Whether a cursor of this name is one by which events are handed on.
+pub(crate) fn is_relays(name: &str) -> bool {
+    name.starts_with(NAME)
+}
+
+fn name_of(publisher: &NodeId) -> String {
+    format!("{NAME}{}", publisher.short())
+}
+
 /// Pause before events are handed on that could not be written.
 const LATER: Duration = Duration::from_secs(1);
 
@@ -149,6 +158,13 @@ impl EventsService {
         for stopped in std::mem::take(&mut *running).into_values() {
             stopped.cancel();
         }
+        for (name, _) in self.cursors.all() {
+            let is_needed = publishers.keys().any(|publisher| name == name_of(publisher));
+            if is_relays(&name) && !is_needed {
+                let service = Arc::clone(self);
+                self.tasks.spawn(async move { service.forget_relay(&name).await });
+            }
+        }
         for (publisher, filters) in publishers {
             let stop = self.stop.child_token();
             running.insert(publisher, stop.clone());
@@ -165,13 +181,24 @@ impl EventsService {
         }
     }
 
+    /// Nothing is kept any more for a publisher of which nothing is handed on.
+    async fn forget_relay(self: &Arc<Self>, name: &str) {
+        // The subscriber may still be ending.
+        while let Err(CursorError::Used(_)) = self.remove_cursor(name).await {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
     /// Hands on what one peer publishes.
     async fn relay_of(
         self: &Arc<Self>,
         from: NodeId,
         filters: Vec<TopicFilter>,
     ) -> Result<(), CursorError> {
-        let name = format!("{NAME}{}", from.short());
+        let name = name_of(&from);
         let subscribe = Subscribe {
             filters,
             from: Some(from),
@@ -190,10 +217,16 @@ impl EventsService {
         let mut known = self.last_relayed(from).await;
         loop {
             let delivery = subscription.next().await;
-            let Chunk::Events { epoch, after, records } = delivery.chunk else { continue };
             if delivery.of.1 != Stream::Own {
                 continue;
             }
+            let (epoch, after, records) = match delivery.chunk {
+                Chunk::Events { epoch, after, records } => (epoch, after, records),
+                Chunk::Gap { count, .. } => {
+                    self.kept(Stream::Relayed).skip(count);
+                    continue;
+                }
+            };
             let wanted: Vec<(Origin, NewEvent<'_>)> = subscription
                 .sieve()
                 .sift(epoch, after, &records)

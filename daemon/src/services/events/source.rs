@@ -236,8 +236,8 @@ impl RemoteSource {
                 let after = Position::START;
                 if let Some(last) = found {
                     // If it breaks off, it goes on from here.
-                    if let Past::After(position) = past {
-                        *position = Position { epoch, seq: through.max(last) };
+                    if *past != Past::Retained {
+                        *past = Past::After(Position { epoch, seq: through.max(last) });
                     }
                     self.ready.push_back(Chunk::Events { epoch, after, records });
                 }

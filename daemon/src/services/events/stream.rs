@@ -21,6 +21,9 @@ const TAIL: usize = 8 * 1024 * 1024;
 /// Requests that are known again when they are repeated.
 const REQUESTS: usize = 4096;
 
+/// Bytes of the events of a request: a block of a journal.
+const MAX_REQUEST: usize = pilot_journal::MAX_RECORDS;
+
 /// An event that is to be published.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewEvent<'a> {
@@ -53,6 +56,8 @@ pub(crate) struct Published {
 pub(crate) enum PublishError {
     #[error("there is nothing to publish")]
     Nothing,
+    #[error("the events of a request have {len} bytes in all; they may have {MAX_REQUEST}")]
+    TooMuch { len: usize },
     #[error("the data of an event has {len} bytes; it may have {MAX_EVENT_DATA}")]
     TooLong { len: usize },
     #[error("the events went to whoever listens, but are not kept")]
@@ -145,6 +150,9 @@ impl KeptStream {
             position.seq += 1;
         }
         let last = last.ok_or(PublishError::Nothing)?;
+        if bytes.len() > MAX_REQUEST {
+            return Err(PublishError::TooMuch { len: bytes.len() });
+        }
         let (published, records) = (Published { first, last }, Bytes::from(bytes));
         order.next = position;
         if let Some(request) = request {
@@ -158,6 +166,14 @@ impl KeptStream {
         let block = Block { epoch: last.epoch, last: last.seq, count, records };
         self.feed.change(|tail| tail.push(block));
         Ok((published, false))
+    }
+
+    /// Up to so many events that should stand here were lost.
+    pub(super) fn skip(&self, count: u64) {
+        let mut order = self.order();
+        order.next.seq = order.next.seq.saturating_add(count);
+        let through = Position { seq: order.next.seq - 1, ..order.next };
+        self.feed.change(|tail| tail.push_gap(count, through));
     }
 
     /// Waits for room in the line of what is to be written.

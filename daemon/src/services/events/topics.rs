@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pilot_identity::NodeId;
+use pilot_proto::events::Records;
 
 /// Topics that are remembered. Of more the one is forgotten about which
 /// nothing was published for the longest time.
@@ -34,6 +35,28 @@ impl Topics {
         let traffic = topics.entry(key).or_default();
         traffic.count += count;
         traffic.last_at = traffic.last_at.max(at);
+    }
+
+    /// Notes events that came from a peer: those that follow each other are
+    /// mostly about the same.
+    pub(super) fn note_all(&self, publisher: NodeId, records: &[u8]) {
+        let mut run: Option<(&str, u64, u64)> = None;
+        for (record, _) in Records::of(records).map_while(Result::ok) {
+            match &mut run {
+                Some((topic, count, at)) if *topic == record.topic => {
+                    *count += 1;
+                    *at = record.at;
+                }
+                Some((topic, count, at)) => {
+                    self.note(topic, publisher, *count, *at);
+                    run = Some((record.topic, 1, record.at));
+                }
+                None => run = Some((record.topic, 1, record.at)),
+            }
+        }
+        if let Some((topic, count, at)) = run {
+            self.note(topic, publisher, count, at);
+        }
     }
 
     pub(super) fn all(&self) -> Vec<(String, NodeId, Traffic)> {
