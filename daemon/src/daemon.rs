@@ -22,11 +22,9 @@ use tokio_util::task::TaskTracker;
 use crate::api::Server;
 use crate::host::{Known, NodeHost, Registration};
 use crate::node::{Node, Parts};
-use crate::services::data::{DataService, Place, Quota};
-use crate::services::events::{self, EventsPlace, EventsService};
-use crate::services::messages::{LoadError as LoadMessagesError, MessagesService};
-use crate::services::tasks::TasksService;
-use crate::services::{LoadError, TrustService, port_mapping};
+use crate::services::events;
+use crate::services::messages::LoadError as LoadMessagesError;
+use crate::services::{Ground, LoadError, Services, port_mapping};
 use crate::settings::Settings;
 use crate::store::{cards, meta, schema};
 
@@ -142,47 +140,20 @@ impl Daemon {
 
         let (background, stop) = (TaskTracker::new(), CancellationToken::new());
         let network = kept.known.address.map(Address::network);
-        let trust =
-            TrustService::start(Arc::clone(&key), network, store.clone(), &background, &stop)?;
-        let quota = Quota { whole: settings.inbox_quota, per_peer: settings.inbox_quota_per_peer };
-        let place = Place { home: home.path(), quota };
-        let data =
-            DataService::start(place, store.clone(), Arc::clone(&trust), &background, &stop)?;
-        let place = EventsPlace { home: home.path(), journal: settings.event_journal };
-        let (judge, bulk) = (Arc::clone(&trust), Arc::clone(&data));
-        let events = EventsService::start(
-            place,
-            Arc::clone(&key),
-            store.clone(),
-            (judge, bulk),
-            &background,
-            &stop,
-        )?;
-        let tasks = TasksService::start(
-            Arc::clone(&key),
-            store.clone(),
-            Arc::clone(&trust),
-            (Arc::clone(&data), Arc::clone(&events)),
-            &background,
-            &stop,
-        )?;
-        let messages = MessagesService::start(
-            settings.messages,
-            store.clone(),
-            Arc::clone(&trust),
-            Arc::clone(&data),
-            &background,
-            &stop,
-        )?;
+        let ground = Ground {
+            home: home.path(),
+            key: &key,
+            store: &store,
+            network,
+            background: &background,
+            stop: &stop,
+        };
+        let services = Services::start(&settings, &ground)?;
         let registration = Registration::default();
         registration.set(kept.known);
         let (announce, announced) = watch::channel(None);
         let host = Arc::new(NodeHost {
-            trust: Arc::clone(&trust),
-            tasks: Arc::clone(&tasks),
-            data: Arc::clone(&data),
-            events: Arc::clone(&events),
-            messages: Arc::clone(&messages),
+            services: services.clone(),
             store: store.clone(),
             registration: registration.clone(),
             announce,
@@ -201,11 +172,7 @@ impl Daemon {
             database,
             store: store.clone(),
             overlay,
-            trust,
-            tasks,
-            data,
-            events,
-            messages,
+            services,
             registration,
             port_mappings,
         };
@@ -365,18 +332,15 @@ fn connect(
         register,
     });
     let listener = Arc::clone(host);
-    host.trust.connect(overlay.clone(), move |peer, standing| {
+    host.services.trust.connect(overlay.clone(), move |peer, standing| {
         listener.trust_changed(peer, standing);
     });
-    host.tasks.connect(overlay.clone());
-    host.data.connect(overlay.clone());
-    host.events.connect(overlay.clone());
-    host.messages.connect(overlay.clone());
+    host.services.connect(&overlay);
     if host.overlay.set(overlay.clone()).is_err() {
         tracing::error!("the host was connected twice");
     }
     // Only now: what changes from here on is told to the overlay by the host.
-    for peer in host.trust.mutual() {
+    for peer in host.services.trust.mutual() {
         overlay.admit(peer);
     }
     Ok(overlay)

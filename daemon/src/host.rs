@@ -13,11 +13,7 @@ use pilot_trust::{Received, Standing, TrustState};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::services::TrustService;
-use crate::services::data::DataService;
-use crate::services::events::EventsService;
-use crate::services::messages::MessagesService;
-use crate::services::tasks::TasksService;
+use crate::services::Services;
 use crate::store::{cards, meta};
 
 /// Under what address and name this node is known; what it was told last if
@@ -46,11 +42,7 @@ impl Registration {
 
 /// Hands what comes up from the overlay to the service it is for.
 pub(crate) struct NodeHost {
-    pub(crate) trust: Arc<TrustService>,
-    pub(crate) tasks: Arc<TasksService>,
-    pub(crate) data: Arc<DataService>,
-    pub(crate) events: Arc<EventsService>,
-    pub(crate) messages: Arc<MessagesService>,
+    pub(crate) services: Services,
     pub(crate) store: Store,
     pub(crate) registration: Registration,
     pub(crate) announce: watch::Sender<Option<Registered>>,
@@ -60,17 +52,17 @@ pub(crate) struct NodeHost {
 
 impl Host for NodeHost {
     fn admits(&self, peer: &NodeId) -> bool {
-        self.trust.is_mutual(peer)
+        self.services.trust.is_mutual(peer)
     }
 
     fn knows(&self, peer: &NodeId) -> bool {
-        self.trust.knows(peer)
+        self.services.trust.knows(peer)
     }
 
     fn serve(self: Arc<Self>, mut stream: PeerStream) -> BoxFuture<()> {
-        let (tasks, data) = (Arc::clone(&self.tasks), Arc::clone(&self.data));
-        let events = Arc::clone(&self.events);
-        let messages = Arc::clone(&self.messages);
+        let (tasks, data) = (Arc::clone(&self.services.tasks), Arc::clone(&self.services.data));
+        let events = Arc::clone(&self.services.events);
+        let messages = Arc::clone(&self.services.messages);
         Box::pin(async move {
             match stream.service {
                 Service::Events => events.serve(stream.peer, stream.framed).await,
@@ -91,7 +83,7 @@ impl Host for NodeHost {
     ) -> BoxFuture<TrustAnswer> {
         Box::pin(async move {
             let address = offer.address;
-            let answer = self.trust.answer(from, offer).await;
+            let answer = self.services.trust.answer(from, offer).await;
             if matches!(answer, TrustAnswer::Stored { .. }) {
                 self.remember_source(from, source, address);
             }
@@ -105,7 +97,7 @@ impl Host for NodeHost {
                 return false;
             }
             matches!(
-                self.trust.receive(&grant, None).await,
+                self.services.trust.receive(&grant, None).await,
                 Ok(Received::Stored | Received::Duplicate)
             )
         })
@@ -131,7 +123,7 @@ impl Host for NodeHost {
             }
             LinkEvent::Found => self.keep_card(peer),
             LinkEvent::Down => self.say("peer.down", peer),
-            LinkEvent::NotTrusted => self.trust.mend(peer),
+            LinkEvent::NotTrusted => self.services.trust.mend(peer),
         }
     }
 }
@@ -139,8 +131,9 @@ impl Host for NodeHost {
 impl NodeHost {
     /// Says what became of a peer, to whoever subscribes on this node.
     fn say(&self, topic: &str, peer: NodeId) {
-        let data = serde_json::json!({"peer": self.events.label(peer), "key": peer.to_string()});
-        self.events.say(topic, &data);
+        let data =
+            serde_json::json!({"peer": self.services.events.label(peer), "key": peer.to_string()});
+        self.services.events.say(topic, &data);
     }
 
     /// Trust with `peer` is now `standing`.
@@ -158,9 +151,9 @@ impl NodeHost {
             TrustState::None => self.say("peer.untrusted", peer),
             TrustState::Requested | TrustState::Pending => self.say("peer.asked", peer),
         }
-        self.events.trust_changed();
-        let (tasks, data) = (Arc::clone(&self.tasks), Arc::clone(&self.data));
-        let messages = Arc::clone(&self.messages);
+        self.services.events.trust_changed();
+        let (tasks, data) = (Arc::clone(&self.services.tasks), Arc::clone(&self.services.data));
+        let messages = Arc::clone(&self.services.messages);
         self.background.spawn(async move {
             tasks.trust_changed(peer, standing).await;
             data.trust_changed(peer, standing).await;
@@ -212,16 +205,16 @@ impl NodeHost {
         let name = registered.name.as_ref().map(ToString::to_string).unwrap_or_default();
         meta::put(&mut batch, meta::Key::Name, name.into_bytes());
         self.write(batch).await;
-        self.trust.registered(registered.address.network()).await;
+        self.services.trust.registered(registered.address.network()).await;
         self.announce.send_replace(Some(registered));
     }
 
     async fn pushed(&self, push: Push) {
         match push {
             Push::Grant { grant, address, name } => {
-                self.trust.collect(grant, address, name).await;
+                self.services.trust.collect(grant, address, name).await;
             }
-            Push::Peer(record) if !self.trust.knows(&record.id) => {
+            Push::Peer(record) if !self.services.trust.knows(&record.id) => {
                 tracing::debug!(peer = %record.id.short(), "told of a key that nobody asked for");
             }
             Push::Peer(record) => {
@@ -229,7 +222,7 @@ impl NodeHost {
                 let mut batch = self.store.batch();
                 cards::put(&mut batch, id, record.into());
                 self.write(batch).await;
-                self.trust.told(id, address, name).await;
+                self.services.trust.told(id, address, name).await;
             }
             Push::Hidden(peer) => tracing::debug!(peer = %peer.short(), "peer no longer shown"),
             Push::CaughtUp => {}

@@ -17,7 +17,7 @@ use crate::services::events::EventsService;
 use crate::services::messages::MessagesService;
 use crate::services::network::Network;
 use crate::services::tasks::TasksService;
-use crate::services::{Directory, TrustService};
+use crate::services::{Directory, Services, TrustService};
 use crate::settings::Settings;
 
 /// The parts that handlers call.
@@ -27,11 +27,7 @@ pub(crate) struct Node {
     database: PathBuf,
     store: Store,
     overlay: Overlay,
-    trust: Arc<TrustService>,
-    tasks: Arc<TasksService>,
-    data: Arc<DataService>,
-    events: Arc<EventsService>,
-    messages: Arc<MessagesService>,
+    services: Services,
     directory: Directory,
     network: Network,
     registration: Registration,
@@ -46,11 +42,7 @@ pub(crate) struct Parts {
     pub(crate) database: PathBuf,
     pub(crate) store: Store,
     pub(crate) overlay: Overlay,
-    pub(crate) trust: Arc<TrustService>,
-    pub(crate) tasks: Arc<TasksService>,
-    pub(crate) data: Arc<DataService>,
-    pub(crate) events: Arc<EventsService>,
-    pub(crate) messages: Arc<MessagesService>,
+    pub(crate) services: Services,
     pub(crate) registration: Registration,
     /// What the router maps to this node.
     pub(crate) port_mappings: watch::Receiver<Vec<Mapping>>,
@@ -59,18 +51,14 @@ pub(crate) struct Parts {
 impl Node {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
-            directory: Directory::new(Arc::clone(&parts.trust), parts.overlay.clone()),
+            directory: Directory::new(Arc::clone(&parts.services.trust), parts.overlay.clone()),
             network: Network::new(parts.overlay.clone()),
             id: parts.id,
             settings: parts.settings,
             database: parts.database,
             store: parts.store,
             overlay: parts.overlay,
-            trust: parts.trust,
-            tasks: parts.tasks,
-            data: parts.data,
-            events: parts.events,
-            messages: parts.messages,
+            services: parts.services,
             registration: parts.registration,
             port_mappings: parts.port_mappings,
             started: Instant::now(),
@@ -102,23 +90,23 @@ impl Node {
     }
 
     pub(crate) const fn trust(&self) -> &Arc<TrustService> {
-        &self.trust
+        &self.services.trust
     }
 
     pub(crate) const fn events(&self) -> &Arc<EventsService> {
-        &self.events
+        &self.services.events
     }
 
     pub(crate) const fn data(&self) -> &Arc<DataService> {
-        &self.data
+        &self.services.data
     }
 
     pub(crate) const fn messages(&self) -> &Arc<MessagesService> {
-        &self.messages
+        &self.services.messages
     }
 
     pub(crate) const fn tasks(&self) -> &Arc<TasksService> {
-        &self.tasks
+        &self.services.tasks
     }
 
     pub(crate) const fn directory(&self) -> &Directory {
@@ -152,7 +140,7 @@ impl Node {
         if id == self.id {
             return self.identity();
         }
-        let (pinned, told) = self.trust.look(|trust, _| {
+        let (pinned, told) = self.trust().look(|trust, _| {
             let record = trust.record(id);
             let pinned = record.and_then(|record| record.pins.last().copied());
             (pinned, record.and_then(|record| record.card.clone()))

@@ -1,6 +1,7 @@
 //! What the daemon does for its users and for its peers, between the local
 //! API above and the overlay below.
 
+mod all;
 pub(crate) mod data;
 mod directory;
 pub(crate) mod events;
@@ -13,6 +14,7 @@ pub(crate) mod tasks;
 mod trust;
 mod watch;
 
+pub(crate) use all::{Ground, Services};
 pub(crate) use directory::{Directory, FindError};
 pub(crate) use trust::{LoadError, TrustError, TrustService};
 pub(crate) use watch::Watch;
