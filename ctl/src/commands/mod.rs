@@ -2,6 +2,7 @@
 
 mod data;
 mod doctor;
+mod events;
 mod netcheck;
 mod peers;
 mod ping;
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Task(task::Command),
     #[command(subcommand)]
     Data(data::Command),
+    #[command(subcommand)]
+    Events(events::Command),
 }
 
 pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
@@ -51,6 +54,7 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Doctor(args) => doctor::run(args, ctl).await,
         Command::Task(command) => task::run(command, ctl).await,
         Command::Data(command) => data::run(command, ctl).await,
+        Command::Events(command) => events::run(command, ctl).await,
     }
 }
 
