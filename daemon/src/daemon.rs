@@ -152,7 +152,7 @@ impl Daemon {
             Arc::clone(&key),
             store.clone(),
             Arc::clone(&trust),
-            Arc::clone(&data),
+            (Arc::clone(&data), Arc::clone(&events)),
             &background,
             &stop,
         )?;

@@ -121,15 +121,24 @@ impl Host for NodeHost {
 
     fn link(&self, peer: NodeId, event: LinkEvent) {
         match event {
-            LinkEvent::Up => tracing::info!(peer = %peer.short(), "peer connected"),
+            LinkEvent::Up => {
+                tracing::info!(peer = %peer.short(), "peer connected");
+                self.say("peer.up", peer);
+            }
             LinkEvent::Found => self.keep_card(peer),
-            LinkEvent::Down => {}
+            LinkEvent::Down => self.say("peer.down", peer),
             LinkEvent::NotTrusted => self.trust.mend(peer),
         }
     }
 }
 
 impl NodeHost {
+    /// Says what became of a peer, to whoever subscribes on this node.
+    fn say(&self, topic: &str, peer: NodeId) {
+        let data = serde_json::json!({"peer": self.events.label(peer), "key": peer.to_string()});
+        self.events.say(topic, &data);
+    }
+
     /// Trust with `peer` is now `standing`.
     pub(crate) fn trust_changed(&self, peer: NodeId, standing: Standing) {
         if let Some(overlay) = self.overlay.get() {
@@ -139,6 +148,11 @@ impl NodeHost {
                     overlay.dismiss(&peer);
                 }
             }
+        }
+        match standing.state {
+            TrustState::Mutual => self.say("peer.trusted", peer),
+            TrustState::None => self.say("peer.untrusted", peer),
+            TrustState::Requested | TrustState::Pending => self.say("peer.asked", peer),
         }
         self.events.trust_changed();
         let (tasks, data) = (Arc::clone(&self.tasks), Arc::clone(&self.data));

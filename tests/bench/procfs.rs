@@ -5,14 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-/// Resident memory, in kB.
-pub(crate) fn resident_kb(pid: u32) -> anyhow::Result<f64> {
-    let path = format!("/proc/{pid}/status");
-    let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|rest| rest.split_whitespace().next()).context("no VmRSS")?;
-    Ok(number.parse()?)
-}
+pub(crate) use pilot_tests::resident_kb;
 
 /// How long the threads that are alive have run, exact to the nanosecond.
 pub(crate) fn cpu_time(pid: u32) -> anyhow::Result<Duration> {

@@ -28,6 +28,6 @@ fn what_a_peer_writes_commands_no_terminal_and_means_the_same() {
         assert_eq!(event["data"], serde_json::from_str::<Value>(&data).unwrap());
         assert_eq!(event["topic"], topic);
     }
-    let topics = team.node("manager").ok(&["events", "topics"]).unwrap();
+    let topics = team.node("backend").ok(&["events", "topics"]).unwrap();
     assert!(topics.contains("a.\\u{202e}b"), "{topics:?}");
 }

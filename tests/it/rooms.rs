@@ -35,6 +35,7 @@ fn pure_crates_reach_no_clock_and_no_io() {
         "pilot-paths",
         "pilot-stun",
         "pilot-files",
+        "pilot-events",
     ] {
         let reached = reached_from(package);
 
@@ -62,6 +63,7 @@ fn dependencies_point_right_or_down() {
         ("pilot-proto", &["pilot-trust", "pilot-tasks", "pilot-transport", "pilot-local-api"]),
         ("pilot-trust", &["pilot-tasks", "pilot-transport", "pilot-overlay"]),
         ("pilot-tasks", &["pilot-trust", "pilot-transport", "pilot-overlay"]),
+        ("pilot-events", &["pilot-trust", "pilot-tasks", "pilot-transport", "pilot-overlay"]),
         ("pilot-files", &["pilot-trust", "pilot-tasks", "pilot-transport", "pilot-overlay"]),
         ("pilot-paths", &["pilot-trust", "pilot-tasks", "pilot-transport", "pilot-overlay"]),
         ("pilot-store", &["pilot-tasks", "pilot-transport", "pilot-overlay"]),
@@ -82,9 +84,15 @@ fn dependencies_point_right_or_down() {
 #[test]
 fn the_pure_crates_own_lints_forbid_clocks_and_files() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    for folder in
-        ["crates/identity", "proto", "crates/trust", "crates/tasks", "crates/paths", "crates/files"]
-    {
+    for folder in [
+        "crates/identity",
+        "proto",
+        "crates/trust",
+        "crates/tasks",
+        "crates/paths",
+        "crates/files",
+        "crates/events",
+    ] {
         let rules = std::fs::read_to_string(format!("{root}/{folder}/clippy.toml")).unwrap();
         for rule in ["std::time::Instant::now", "std::time::SystemTime::now", "HashMap"] {
             assert!(rules.contains(rule), "{folder}/clippy.toml says nothing of {rule}");

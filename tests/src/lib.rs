@@ -18,7 +18,7 @@ mod team;
 pub use api::Api;
 pub use link::Link;
 pub use node::{Node, NodeOptions, Reply};
-pub use process::Process;
+pub use process::{Process, resident_kb};
 pub use programs::Programs;
 pub use rendezvous::Rendezvous;
 pub use skip::{must_run, skip};

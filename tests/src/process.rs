@@ -124,6 +124,15 @@ impl Process {
         self.child.id()
     }
 
+    /// Resident memory, in kB.
+    ///
+    /// # Errors
+    ///
+    /// If it has ended.
+    pub fn resident_kb(&self) -> anyhow::Result<f64> {
+        resident_kb(self.pid())
+    }
+
     /// Kills it as `kill -9` does, and waits until it is gone.
     ///
     /// # Errors
@@ -203,4 +212,17 @@ fn collect(mut from: impl Read, into: &Mutex<String>) {
             .unwrap_or_else(PoisonError::into_inner)
             .push_str(&String::from_utf8_lossy(bytes));
     }
+}
+
+/// Resident memory of a process, in kB.
+///
+/// # Errors
+///
+/// If there is no such process.
+pub fn resident_kb(pid: u32) -> anyhow::Result<f64> {
+    let path = format!("/proc/{pid}/status");
+    let status = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|rest| rest.split_whitespace().next()).context("no VmRSS")?;
+    Ok(number.parse()?)
 }

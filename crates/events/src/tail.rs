@@ -30,7 +30,8 @@ pub struct Block {
 pub struct Cursor {
     /// Everything up to it.
     pub position: Position,
-    /// How many events that was, counted by the tail.
+    /// How many events that was, counted by the tail; wraps below 0 for what
+    /// was before its time.
     index: u64,
 }
 
@@ -172,9 +173,14 @@ impl Tail {
         self.start
     }
 
-    /// A cursor after `position`. What the tail has lost before counts as read.
+    /// A cursor after `position`. Of what the tail has lost since then the
+    /// numbers say how many events it was at the most.
     #[must_use]
     pub fn cursor(&self, position: Position) -> Cursor {
+        if position < self.start {
+            let lost = self.start.seq.saturating_sub(position.seq);
+            return Cursor { position, index: self.before.wrapping_sub(lost) };
+        }
         let read = self.entries.iter().take_while(|entry| entry.last <= position);
         Cursor { position, index: self.before + read.map(|entry| entry.what.count()).sum::<u64>() }
     }
@@ -183,7 +189,7 @@ impl Tail {
     #[must_use]
     pub fn read(&self, cursor: Cursor, max: usize) -> Read {
         if cursor.position < self.start {
-            let lost = self.before.saturating_sub(cursor.index);
+            let lost = self.before.wrapping_sub(cursor.index);
             let start = Cursor { position: self.start, index: self.before };
             return Read::Behind { lost, start };
         }

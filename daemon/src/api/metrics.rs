@@ -23,6 +23,8 @@
 //! | `pilot_socket_received_datagrams_total` | `kind` | `quic`, `aside` (STUN and probes), `garbage` (dropped) |
 //! | `pilot_socket_dropped_datagrams_total` | | too many waited |
 //! | `pilot_tasks` | `queue` | as the queues of `status` |
+//! | `pilot_events_published_total`, `…heard…`, `…delivered…`, `…lost…` | | by users here, from peers, to subscribers here, and those that these were too slow for |
+//! | `pilot_event_subscribers` | | on this node |
 //! | `pilot_store_bytes`, `pilot_disk_free_bytes` | | the database, and what is left beside it |
 
 use std::sync::Arc;
@@ -48,6 +50,7 @@ pub(crate) async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse 
     network(&mut out, &node.network().report(), node.network());
     peers(&mut out, &node);
     counters(&mut out, &node);
+    events(&mut out, &node);
     ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], out.into_text())
 }
 
@@ -134,6 +137,20 @@ fn peers(out: &mut Exposition, node: &Node) {
     for (side, count) in [("ours", peers.requested), ("theirs", peers.pending)] {
         out.sample(name, &[("side", side)], count);
     }
+}
+
+fn events(out: &mut Exposition, node: &Node) {
+    let counts = node.events().counters().counts();
+    for (name, help, count) in [
+        ("pilot_events_published_total", "Events published on this node.", counts.published),
+        ("pilot_events_heard_total", "Events that came from peers.", counts.heard),
+        ("pilot_events_delivered_total", "Events given to subscribers here.", counts.delivered),
+        ("pilot_events_lost_total", "Events that subscribers here were too slow for.", counts.lost),
+    ] {
+        out.single(name, Type::Counter, help, count);
+    }
+    let help = "Subscribers on this node.";
+    out.single("pilot_event_subscribers", Type::Gauge, help, node.events().listeners());
 }
 
 fn counters(out: &mut Exposition, node: &Node) {

@@ -65,6 +65,7 @@ fn without_a_word_everything_has_its_default() {
         jumbo_frames: true,
         inbox_quota: None,
         inbox_quota_per_peer: None,
+        event_journal: 128_000_000,
         name: None,
         tags: Tags::default(),
         log: "info".parse().unwrap(),

@@ -6,7 +6,7 @@ use pilot_store::Batch;
 use rusqlite::{Connection, OptionalExtension as _};
 
 /// Whose half of a task a body belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Side {
     /// This node gave the task to another.
     Submitted,

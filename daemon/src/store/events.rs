@@ -144,10 +144,11 @@ pub(crate) fn put_place(
     });
 }
 
-/// All cursors, each with what its subscribers want, and of whom.
-pub(crate) fn cursors(
-    connection: &Connection,
-) -> rusqlite::Result<Vec<(String, Vec<TopicFilter>, Option<NodeId>)>> {
+/// A cursor: its name, what its subscribers want, and of whom.
+type CursorRow = (String, Vec<TopicFilter>, Option<NodeId>);
+
+/// All cursors.
+pub(crate) fn cursors(connection: &Connection) -> rusqlite::Result<Vec<CursorRow>> {
     connection
         .prepare_cached("SELECT name, filters, node FROM event_cursors")?
         .query_map([], |row| {

@@ -152,7 +152,9 @@ impl EventsService {
                         remote.since.send_replace(Some(Since { serial, own, relayed }));
                         confirmed.notify_one();
                     }
-                    other => self.heard(&remote, other)?,
+                    other @ (Told::Events { .. } | Told::Gap { .. } | Told::Done) => {
+                        self.heard(&remote, other)?;
+                    }
                 }
             }
             Ok(())

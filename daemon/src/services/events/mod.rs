@@ -219,6 +219,13 @@ impl EventsService {
         }
     }
 
+    /// A node in an event: its address, or the beginning of its key.
+    pub(crate) fn label(&self, node: NodeId) -> String {
+        let card = self.overlay.get().and_then(|overlay| overlay.card(&node));
+        let address = card.and_then(|card| card.address).map(|address| address.to_string());
+        address.unwrap_or_else(|| node.short())
+    }
+
     fn note_topics(&self, events: &[NewEvent<'_>], topics: &[&str]) {
         let now = clock::now().as_millis();
         for topic in topics {
@@ -233,6 +240,14 @@ impl EventsService {
             Stream::Own => &self.own,
             Stream::Automatic => &self.automatic,
             Stream::Relayed => &self.relayed,
+        }
+    }
+
+    /// The values that are kept of the topics of a stream.
+    const fn values_of(&self, stream: Stream) -> Option<&Arc<Retained>> {
+        match stream {
+            Stream::Own => Some(&self.retained),
+            Stream::Automatic | Stream::Relayed => None,
         }
     }
 

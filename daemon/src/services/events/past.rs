@@ -38,7 +38,7 @@ impl PastReader {
     /// Of what `sieve` lets through, up to `until`.
     pub(super) fn new(
         stream: Arc<KeptStream>,
-        retained: &Arc<Retained>,
+        retained: Option<&Arc<Retained>>,
         mut sieve: Sieve,
         past: Past,
         until: Position,
@@ -52,7 +52,10 @@ impl PastReader {
                 Rest::After(stream.before(sieve.since))
             }
             Past::Last(count) => Rest::Last(count.min(MAX_LAST)),
-            Past::Retained => Rest::Retained(Arc::clone(retained)),
+            Past::Retained => match retained {
+                Some(retained) => Rest::Retained(Arc::clone(retained)),
+                None => Rest::Over,
+            },
         };
         Self { stream, sieve, rest, found: VecDeque::new() }
     }

@@ -58,7 +58,7 @@ impl Reader {
 
     /// The next of it, if there is any now. Cancel safe.
     pub(super) async fn ready(&mut self) -> Option<Chunk> {
-        if self.read.is_empty() {
+        while self.read.is_empty() {
             self.news.borrow_and_update();
             match self.stream.feed.read(self.cursor, PAGE) {
                 Read::Page(Page { items, next }) => {
@@ -68,7 +68,7 @@ impl Reader {
                     self.read.extend(chunks);
                     self.cursor = next;
                 }
-                Read::Nothing => {}
+                Read::Nothing => return None,
                 Read::Behind { lost, start } => self.catch_up(lost, start).await,
             }
         }

@@ -236,7 +236,7 @@ impl EventsService {
         let relayed = Arc::clone(self.kept(Stream::Relayed));
         let (sieve, head) = (Sieve::of(Filters::everything()), relayed.feed.head());
         let past = Past::Last(MAX_LAST);
-        let mut past = PastReader::new(relayed, &self.retained, sieve, past, head);
+        let mut past = PastReader::new(relayed, None, sieve, past, head);
         let mut last = Position::START;
         while let Some(chunk) = past.next().await {
             let Chunk::Events { records, .. } = chunk else { continue };

@@ -157,7 +157,7 @@ impl EventsService {
         let teller_filters = Filters::of(&interest.live);
         let kept = Arc::clone(self.kept(stream));
         let sieve = Sieve::of(teller_filters);
-        let mut past = PastReader::new(kept, &self.retained, sieve, past, until);
+        let mut past = PastReader::new(kept, self.values_of(stream), sieve, past, until);
         let mut teller = Teller::new(self, peer, interest);
         while let Some(chunk) = past.next().await {
             teller.tell(stream, chunk, &mut framed.send).await?;
@@ -200,10 +200,9 @@ impl<'a> Teller<'a> {
         let mut frames = self.frames(stream, epoch, after, &records);
         let last = frames.last().map_or(0, |frame| frame.through);
         if stream == Stream::Own {
-            if frames.iter().all(|frame| frame.records.is_empty()) {
-                if last < self.told + SILENCE {
-                    return Ok(());
-                }
+            let is_empty = frames.iter().all(|frame| frame.records.is_empty());
+            if is_empty && last < self.told + SILENCE {
+                return Ok(());
             }
             self.told = last;
         } else {

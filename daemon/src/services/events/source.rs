@@ -90,8 +90,9 @@ impl KeptSource {
             Begin::Place(position) => Some(Past::After(position)),
         };
         let sieve = Sieve::of(wanted.filters.clone());
-        let past = past
-            .map(|past| PastReader::new(Arc::clone(kept), &service.retained, sieve, past, head));
+        let past = past.map(|past| {
+            PastReader::new(Arc::clone(kept), service.values_of(stream), sieve, past, head)
+        });
         let reader = Reader::new(Arc::clone(kept), head, wanted.on_lag);
         Self { of: (service.me, stream), past, reader }
     }

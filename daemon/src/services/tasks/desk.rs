@@ -12,6 +12,7 @@ use pilot_tasks::{
     MAX_LIVE_TASKS, Outgoing, Submitter, SubmitterOutput, Worker, WorkerLimits, WorkerOutput,
 };
 
+use super::news::{News, Said};
 use crate::store::bodies::{self, Kind, Side};
 use crate::store::strays;
 use crate::store::tasks as rows;
@@ -25,6 +26,7 @@ pub(super) struct Desk {
     /// The deadline that the clock's driver waits for.
     armed: Option<Timestamp>,
     sends: Vec<Outgoing>,
+    said: Said,
 }
 
 /// Tasks that wait for files, each with the transfer that brings them.
@@ -35,6 +37,7 @@ pub(super) enum Effect {
     PersistedSubmitted(TaskId, u64),
     PersistedReceived(TaskId, u64),
     Changed(TaskId, u64),
+    Say(News),
     Ready,
     Owed(NodeId),
     Unload(TransferId),
@@ -44,7 +47,9 @@ impl Effect {
     pub(super) const fn is_persisted(&self) -> bool {
         match self {
             Self::PersistedSubmitted(..) | Self::PersistedReceived(..) => true,
-            Self::Changed(..) | Self::Ready | Self::Owed(_) | Self::Unload(_) => false,
+            Self::Changed(..) | Self::Say(_) | Self::Ready | Self::Owed(_) | Self::Unload(_) => {
+                false
+            }
         }
     }
 }
@@ -55,13 +60,16 @@ impl Desk {
         let epoch = store.epoch();
         let mut submitter = Submitter::new(Arc::clone(key), MAX_LIVE_TASKS);
         let mut worker = Worker::new(Arc::clone(key), WorkerLimits::default());
+        let mut said = Said::default();
         for record in store.read(rows::live_submitted)? {
+            said.begin_submitted(&record);
             submitter.restore(record);
         }
         for record in store.read(rows::live_received)? {
+            said.begin_received(&record);
             worker.restore(record);
         }
-        Ok(Self { submitter, worker, epoch, armed: None, sends: Vec::new() })
+        Ok(Self { submitter, worker, epoch, armed: None, sends: Vec::new(), said })
     }
 
     /// Makes sure that a submitted task is in memory if it exists.
@@ -102,6 +110,7 @@ impl Desk {
             match output {
                 SubmitterOutput::Persist(record) => {
                     effects.push(Effect::PersistedSubmitted(record.terms.id, record.revision));
+                    effects.extend(self.said.of_submitted(&record).map(Effect::Say));
                     rows::put_submitted(batch, *record);
                 }
                 SubmitterOutput::Changed { id, revision } => {
@@ -122,6 +131,7 @@ impl Desk {
                 WorkerOutput::Persist { record, result_body } => {
                     let id = record.terms.id;
                     effects.push(Effect::PersistedReceived(id, record.revision));
+                    effects.extend(self.said.of_received(&record).map(Effect::Say));
                     rows::put_received(batch, *record);
                     if let Some(body) = result_body {
                         bodies::put(batch, Side::Received, Kind::Result, id, Bytes::from(body));
@@ -151,7 +161,11 @@ impl Desk {
                 Effect::PersistedReceived(id, revision) => {
                     self.worker.handle_persisted(id, *revision);
                 }
-                Effect::Changed(..) | Effect::Ready | Effect::Owed(_) | Effect::Unload(_) => {}
+                Effect::Changed(..)
+                | Effect::Say(_)
+                | Effect::Ready
+                | Effect::Owed(_)
+                | Effect::Unload(_) => {}
             }
         }
     }

@@ -5,6 +5,7 @@ mod desk;
 mod files;
 mod links;
 mod loading;
+mod news;
 mod results;
 mod serve;
 mod submission;
@@ -31,6 +32,7 @@ pub(crate) use results::WorkGiven;
 pub(crate) use submission::{NewTask, NewTaskError};
 
 use super::data::DataService;
+use super::events::EventsService;
 use super::ledger::{Ledger, LedgerDriver, Turn};
 use super::links::Links;
 use super::trust::TrustService;
@@ -47,6 +49,7 @@ pub(crate) struct TasksService {
     store: Store,
     trust: Arc<TrustService>,
     data: Arc<DataService>,
+    events: Arc<EventsService>,
     ledger: Ledger<Vec<Effect>>,
     desk: Mutex<Desk>,
     /// Rings when a deadline has come nearer.
@@ -72,7 +75,7 @@ impl TasksService {
         key: Arc<NodeKey>,
         store: Store,
         trust: Arc<TrustService>,
-        data: Arc<DataService>,
+        (data, events): (Arc<DataService>, Arc<EventsService>),
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Arc<Self>, ReadError> {
@@ -84,6 +87,7 @@ impl TasksService {
             store,
             trust,
             data,
+            events,
             ledger,
             desk: Mutex::new(desk),
             nearer: Notify::new(),
@@ -266,6 +270,7 @@ impl TasksService {
         match effect {
             Effect::PersistedSubmitted(..) | Effect::PersistedReceived(..) => {}
             Effect::Changed(id, revision) => self.watchers.tell(id, revision),
+            Effect::Say(news) => self.say(&news),
             Effect::Ready => self.ready.notify_waiters(),
             Effect::Owed(peer) => self.wake_link(peer),
             Effect::Unload(transfer) => {

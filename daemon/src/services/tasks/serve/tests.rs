@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::*;
 use crate::services::TrustService;
 use crate::services::data::{DataService, Place, Quota};
+use crate::services::events::{EventsPlace, EventsService};
 use crate::store::schema;
 
 pub(in crate::services::tasks) fn key(seed: u8) -> Arc<NodeKey> {
@@ -58,7 +59,12 @@ pub(in crate::services::tasks) fn start(
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
     let place = Place { home, quota: Quota::default() };
     let data = DataService::start(place, store.clone(), Arc::clone(&trust), &tracker, &stop);
-    TasksService::start(key(1), store.clone(), trust, data.unwrap(), &tracker, &stop).unwrap()
+    let data = data.unwrap();
+    let (judge, bulk) = (Arc::clone(&trust), Arc::clone(&data));
+    let place = EventsPlace { home, journal: 0 };
+    let events = EventsService::start(place, key(1), store.clone(), (judge, bulk), &tracker, &stop);
+    let others = (data, events.unwrap());
+    TasksService::start(key(1), store.clone(), trust, others, &tracker, &stop).unwrap()
 }
 
 /// A connection from the peer to the node.
