@@ -173,7 +173,9 @@ impl EventsService {
                 let now = self.wants.of_peer(&peer);
                 let is_new = now.serial != lock(&latest).serial;
                 if !is_new && !self.wants.owes(&peer) {
-                    // Nobody listens any more, and the peer knows it.
+                    // Nobody listens any more, and the peer knows it: whoever comes
+                    // next begins then, and not where the last one left.
+                    remote.since.send_replace(None);
                     return Ok(());
                 }
                 if is_new {
