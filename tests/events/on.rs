@@ -147,18 +147,20 @@ fn an_interrupt_ends_the_command_and_leaves_its_event_unacknowledged() {
     let gates = gates(&team, 1);
     let script = format!(
         r#"if test "$PILOT_EVENT_DATA" = 0; then echo done; exit; fi
-trap 'echo asked to end; exit' TERM; echo begun; cat "{gates}0""#
+trap 'echo asked to end; exit' TERM; cat "{gates}0""#
     );
     let mut running: Process = start(backend, &on(&["--durable", "me"], &script));
     until_subscribed(backend, 1);
     publish_all(backend, "build.done", 0..2);
     running.line("done", PATIENCE).unwrap();
-    running.line("begun", PATIENCE).unwrap();
+    // Once somebody reads there.
+    let gate = fs::File::options().write(true).open(format!("{gates}0")).unwrap();
 
     interrupt(&running);
 
     running.line("asked to end", PATIENCE).unwrap();
     assert_eq!(running.wait(PATIENCE).unwrap().code(), Some(130));
+    drop(gate);
     let rest = ran(backend, &["--durable", "me", "--count", "1"], r#"echo "$PILOT_EVENT_DATA""#);
     assert_eq!((rest.code, rest.text().as_str()), (Some(0), "1\n"), "{}", rest.stderr);
 }

@@ -31,6 +31,10 @@ fn a_tester_that_comes_late_gets_what_is_kept_and_what_it_asks_for() {
     let named = ["--topic", "build.*", "--last", "3", "--from", "backend"];
     assert_eq!(asked(&named), (Some(0), vec![json!(1)]));
 
+    // What came while nobody listened here is of the past, too.
+    publish(backend, "build.done", "4");
+    assert_eq!(asked(&["--topic", "build.*", "--last", "1"]), (Some(0), vec![json!(4)]));
+
     // The value goes with null.
     backend.ok(&[&retained[..], &["--data", "null"]].concat()).unwrap();
     let gone = heard(qa, &["--topic", "specialist.*", "--timeout", "500ms"]);

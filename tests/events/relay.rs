@@ -38,10 +38,10 @@ fn specialists_hear_each_other_only_while_the_hub_lets_them() {
     let id = publish(backend, "specialist.backend.ready", "2");
     let event = next(&mut qa);
     assert_eq!((&event["id"], &event["data"]), (&json!(id), &json!(2)));
-    assert_eq!(
-        (&event["from"], &event["via"]),
-        (&json!(team.address("backend")), &json!(team.address("hub")))
-    );
+    assert_eq!(event["via"], team.address("hub"));
+    // The tester does not know the backend, and names it by its key.
+    let key = backend.api().unwrap().whoami().unwrap().identity.public_key.to_string();
+    assert!(key.starts_with(event["from"].as_str().unwrap()), "{event} is not of {key}");
 
     relay("rm");
     publish(backend, "specialist.backend.ready", "3");
