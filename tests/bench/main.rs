@@ -11,6 +11,7 @@ mod client;
 mod commands;
 mod connections;
 mod crowd;
+mod events;
 mod fairness;
 mod files;
 mod first_byte;
@@ -149,6 +150,21 @@ const MEASURES: &[Measure] = &[
         name: "files_lossy",
         about: "a file at 1 % loss and 50 ms round trip",
         run: Run::Programs(files::lossy),
+    },
+    Measure {
+        name: "events_one",
+        about: "events from one daemon to another",
+        run: Run::Programs(events::one_subscriber),
+    },
+    Measure {
+        name: "events_ten",
+        about: "events from one daemon to ten",
+        run: Run::Programs(events::ten_subscribers),
+    },
+    Measure {
+        name: "events_latency",
+        about: "one event at a time, 2,000 a second",
+        run: Run::Programs(events::latency),
     },
     Measure {
         name: "files_relayed",
