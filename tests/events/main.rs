@@ -1,6 +1,6 @@
 //! Events between nodes, as whole programs.
 
-#![expect(clippy::unwrap_used, reason = "these are tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
 
 mod article;
 mod durable;
