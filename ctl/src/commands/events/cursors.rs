@@ -10,7 +10,7 @@ use crate::ui::table;
 /// Characters of all that a name wants, in a row.
 const WIDTH: usize = 80;
 
-/// List the named subscriptions (subscribe --durable NAME), or remove one.
+/// List the named subscriptions (subscribe --durable NAME), or remove one
 ///
 /// BEHIND is how many events of this node it has not acknowledged, at the most. Peers keep what
 /// is published for a named subscription until it is fetched, as far as their log reaches;

@@ -151,7 +151,8 @@ impl<'a> Follower<'a> {
         sleep_until(self.next_try).await;
         match subscribe(self.ctl, &self.request).await {
             Ok(lines) => self.lines = Some(lines),
-            Err(error) if error.api().code == ErrorCode::DaemonNotRunning => {
+            // Right after its start it may lack the rendezvous, too.
+            Err(error) if error.api().retryable => {
                 self.pause = (self.pause * 2).min(SELDOM);
                 self.next_try = Instant::now() + self.pause;
             }

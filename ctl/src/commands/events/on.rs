@@ -22,7 +22,7 @@ use crate::{Ctl, shown};
 /// runs; no further command is started beyond that.
 const WAITING: usize = 10_000;
 
-/// Run a command for each event, at most --parallel of them at once.
+/// Run a command for each event, at most --parallel of them at once
 ///
 /// The command finds the event as a line of JSON on stdin, and in PILOT_EVENT_ID, _TOPIC, _FROM,
 /// _FROM_NAME, _AT, _SEQ and, up to 64 KiB, _DATA. It is run without a shell. One that does not
@@ -33,7 +33,7 @@ const WAITING: usize = 10_000;
 ///
 /// Examples:
 ///   pilotctl events on --topic "specialist.backend.*" -- ./run-tests.sh
-///   pilotctl events on --topic build.done --durable deploy -- sh -c 'jq -r .data.commit | xargs deploy'
+///   pilotctl events on --topic build.done --durable deploy -- sh -c 'jq .data | ./deploy.sh'
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {

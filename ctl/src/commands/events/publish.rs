@@ -13,7 +13,7 @@ use crate::{Ctl, random};
 /// Characters of a text that is shown as it should have been quoted.
 const SHOWN: usize = 200;
 
-/// Publish an event, or with --lines as many as stdin has.
+/// Publish an event, or with --lines as many as stdin has
 ///
 /// Prints its id, and to how many peers it is queued: those that listen, and those that fetch it
 /// by a named subscription when they return. It is kept on disk then. Stopped and repeated calls

@@ -78,7 +78,9 @@ async fn publish(ctl: &Ctl, client: &Client, of: &Of, sum: &mut Sum) -> Result<(
         if !batch.is_empty() {
             let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
             let request = Some(request_id()?);
-            let published = patiently(ctl, AtFirst::Fail, || client.publish(&batch, request)).await;
+            // Once it was there, it is one that restarts.
+            let at_first = if sum.events == 0 { AtFirst::Fail } else { AtFirst::Wait };
+            let published = patiently(ctl, at_first, || client.publish(&batch, request)).await;
             let published = published.map_err(|error| after(error, sum.events))?;
             sum.add(count, &published);
             if ctl.ui.json() {

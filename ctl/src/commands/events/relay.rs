@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::shown;
 use crate::ui::table;
 
-/// Let peers hear each other through this node. Without a rule, none does.
+/// Let peers hear each other through this node. Without a rule, none does
 ///
 /// An event that is handed on is signed by who published it; subscribers check that, and see
 /// through whom it came ("via"). Both peers must trust this node, and need not know each other.

@@ -17,7 +17,7 @@ const BATCH: usize = 256 * 1024;
 /// How long the program goes on after a signal, for what is being written and acknowledged.
 pub(super) const HURRY: Duration = Duration::from_secs(1);
 
-/// Print events as they come, as JSON lines: id, topic, from, at, seq, data.
+/// Print events as they come, as JSON lines: id, topic, from, at, seq, data
 ///
 /// Without --since, --last and --durable the values that are kept (publish --retain) come first.
 /// What was lost is told by a line {"gap":N,…}, which --count does not count. With --durable

@@ -8,7 +8,7 @@ use crate::ui::table;
 /// Characters of a topic, or of all that a peer wants, in a row.
 const WIDTH: usize = 80;
 
-/// List what was published about since the daemon's start, and who listens.
+/// List what was published about since the daemon's start, and who listens
 ///
 /// FROM is who published it, COUNT how many events there were, LAST when the last one was
 /// published, KEPT whether its value is kept for those who come later.
