@@ -9,7 +9,8 @@ use pilot_local_api::{ApiError, ErrorCode};
 use crate::commands::Command;
 
 /// Talks to the Pilot daemon on this machine: trust peers, submit tasks to
-/// them, serve theirs, send them files, and hear of each other by events.
+/// them, serve theirs, send them files and messages, and hear of each other by
+/// events.
 ///
 /// A PEER is an address (1:0001.0000.0002), a unique name or a public key.
 /// A payload is the text itself, `-` for stdin or `@FILE` (`@@` for a text that
@@ -17,8 +18,8 @@ use crate::commands::Command;
 ///
 /// Exit codes: 0 done, 1 internal, 2 usage, 3 not found, 4 not trusted or not
 /// allowed, 5 nothing came, 6 no daemon, 7 peer unreachable, 8 conflict, 9
-/// version mismatch, 10 over a limit. Of a task or a transfer that was waited
-/// for: 20 failed, 21 declined, 22 cancelled, 23 expired, 24 still running, 25
+/// version mismatch, 10 over a limit. Of a task, a transfer or a message that was
+/// waited for: 20 failed, 21 declined, 22 cancelled, 23 expired, 24 still running, 25
 /// input required.
 #[derive(Debug, Parser)]
 #[command(name = "pilotctl", version, arg_required_else_help = true)]

@@ -24,6 +24,7 @@ use crate::host::{Known, NodeHost, Registration};
 use crate::node::{Node, Parts};
 use crate::services::data::{DataService, Place, Quota};
 use crate::services::events::{self, EventsPlace, EventsService};
+use crate::services::messages::{LoadError as LoadMessagesError, MessagesService};
 use crate::services::tasks::TasksService;
 use crate::services::{LoadError, TrustService, port_mapping};
 use crate::settings::Settings;
@@ -60,6 +61,9 @@ pub enum StartError {
     /// The rows of trust.
     #[error("the trust in the database cannot be used")]
     Trust(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The rows of messages.
+    #[error(transparent)]
+    Messages(Box<dyn std::error::Error + Send + Sync>),
     /// The UDP socket.
     #[error("cannot open the UDP socket on {listen}")]
     Udp {
@@ -86,6 +90,12 @@ impl From<LoadError> for StartError {
 impl From<events::StartError> for StartError {
     fn from(error: events::StartError) -> Self {
         Self::Events(Box::new(error))
+    }
+}
+
+impl From<LoadMessagesError> for StartError {
+    fn from(error: LoadMessagesError) -> Self {
+        Self::Messages(Box::new(error))
     }
 }
 
@@ -156,6 +166,14 @@ impl Daemon {
             &background,
             &stop,
         )?;
+        let messages = MessagesService::start(
+            settings.messages,
+            store.clone(),
+            Arc::clone(&trust),
+            Arc::clone(&data),
+            &background,
+            &stop,
+        )?;
         let registration = Registration::default();
         registration.set(kept.known);
         let (announce, announced) = watch::channel(None);
@@ -164,6 +182,7 @@ impl Daemon {
             tasks: Arc::clone(&tasks),
             data: Arc::clone(&data),
             events: Arc::clone(&events),
+            messages: Arc::clone(&messages),
             store: store.clone(),
             registration: registration.clone(),
             announce,
@@ -186,6 +205,7 @@ impl Daemon {
             tasks,
             data,
             events,
+            messages,
             registration,
             port_mappings,
         };
@@ -351,6 +371,7 @@ fn connect(
     host.tasks.connect(overlay.clone());
     host.data.connect(overlay.clone());
     host.events.connect(overlay.clone());
+    host.messages.connect(overlay.clone());
     if host.overlay.set(overlay.clone()).is_err() {
         tracing::error!("the host was connected twice");
     }

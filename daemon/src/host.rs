@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::services::TrustService;
 use crate::services::data::DataService;
 use crate::services::events::EventsService;
+use crate::services::messages::MessagesService;
 use crate::services::tasks::TasksService;
 use crate::store::{cards, meta};
 
@@ -49,6 +50,7 @@ pub(crate) struct NodeHost {
     pub(crate) tasks: Arc<TasksService>,
     pub(crate) data: Arc<DataService>,
     pub(crate) events: Arc<EventsService>,
+    pub(crate) messages: Arc<MessagesService>,
     pub(crate) store: Store,
     pub(crate) registration: Registration,
     pub(crate) announce: watch::Sender<Option<Registered>>,
@@ -68,10 +70,12 @@ impl Host for NodeHost {
     fn serve(self: Arc<Self>, mut stream: PeerStream) -> BoxFuture<()> {
         let (tasks, data) = (Arc::clone(&self.tasks), Arc::clone(&self.data));
         let events = Arc::clone(&self.events);
+        let messages = Arc::clone(&self.messages);
         Box::pin(async move {
             match stream.service {
                 Service::Events => events.serve(stream.peer, stream.framed).await,
                 Service::Tasks => tasks.serve(stream.peer, stream.framed).await,
+                Service::Messages => messages.serve(stream.peer, stream.framed).await,
                 Service::Data => data.serve(stream.peer, stream.framed).await,
                 // The overlay serves these itself.
                 Service::Control | Service::Echo => stream.framed.refuse(close::UNKNOWN_SERVICE),
@@ -156,9 +160,11 @@ impl NodeHost {
         }
         self.events.trust_changed();
         let (tasks, data) = (Arc::clone(&self.tasks), Arc::clone(&self.data));
+        let messages = Arc::clone(&self.messages);
         self.background.spawn(async move {
             tasks.trust_changed(peer, standing).await;
             data.trust_changed(peer, standing).await;
+            messages.trust_changed(peer).await;
         });
     }
 

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::host::Registration;
 use crate::services::data::DataService;
 use crate::services::events::EventsService;
+use crate::services::messages::MessagesService;
 use crate::services::network::Network;
 use crate::services::tasks::TasksService;
 use crate::services::{Directory, TrustService};
@@ -30,6 +31,7 @@ pub(crate) struct Node {
     tasks: Arc<TasksService>,
     data: Arc<DataService>,
     events: Arc<EventsService>,
+    messages: Arc<MessagesService>,
     directory: Directory,
     network: Network,
     registration: Registration,
@@ -48,6 +50,7 @@ pub(crate) struct Parts {
     pub(crate) tasks: Arc<TasksService>,
     pub(crate) data: Arc<DataService>,
     pub(crate) events: Arc<EventsService>,
+    pub(crate) messages: Arc<MessagesService>,
     pub(crate) registration: Registration,
     /// What the router maps to this node.
     pub(crate) port_mappings: watch::Receiver<Vec<Mapping>>,
@@ -67,6 +70,7 @@ impl Node {
             tasks: parts.tasks,
             data: parts.data,
             events: parts.events,
+            messages: parts.messages,
             registration: parts.registration,
             port_mappings: parts.port_mappings,
             started: Instant::now(),
@@ -107,6 +111,10 @@ impl Node {
 
     pub(crate) const fn data(&self) -> &Arc<DataService> {
         &self.data
+    }
+
+    pub(crate) const fn messages(&self) -> &Arc<MessagesService> {
+        &self.messages
     }
 
     pub(crate) const fn tasks(&self) -> &Arc<TasksService> {

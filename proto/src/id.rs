@@ -107,6 +107,12 @@ id!(
     "a transfer id is a UUID, as `data send` prints it",
     "Of a transfer of files: sorts by the time of sending."
 );
+id!(
+    MessageId,
+    MessageIdError,
+    "a message id is a UUID, as `msg send` prints it",
+    "Of a message: sorts by the time of sending."
+);
 
 #[cfg(test)]
 mod tests {

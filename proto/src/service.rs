@@ -9,6 +9,8 @@ pub enum Service {
     Control,
     /// 7: sends back what it gets, as RFC 862 does.
     Echo,
+    /// 1000: messages and what became of them ([`crate::messages`]).
+    Messages,
     /// 1001: files and folders ([`crate::data`]).
     Data,
     /// 1002: events ([`crate::events`]).
@@ -24,6 +26,7 @@ impl Service {
         match self {
             Self::Control => 1,
             Self::Echo => 7,
+            Self::Messages => 1000,
             Self::Data => 1001,
             Self::Events => 1002,
             Self::Tasks => 1003,
@@ -36,6 +39,7 @@ impl Service {
         match number {
             1 => Some(Self::Control),
             7 => Some(Self::Echo),
+            1000 => Some(Self::Messages),
             1001 => Some(Self::Data),
             1002 => Some(Self::Events),
             1003 => Some(Self::Tasks),
@@ -49,11 +53,17 @@ impl Service {
     /// Tasks need none here: results and updates of tasks that this node
     /// submitted must arrive also from a peer that may not submit, so the
     /// tasks service checks the scope on each offer. Data is checked the same way:
-    /// what this node sent must be told complete whatever the peer may send.
+    /// what this node sent must be told complete whatever the peer may send. So are
+    /// messages, because of the receipts.
     #[must_use]
     pub const fn scope(self) -> Option<Scope> {
         match self {
-            Self::Control | Self::Echo | Self::Data | Self::Events | Self::Tasks => None,
+            Self::Control
+            | Self::Echo
+            | Self::Messages
+            | Self::Data
+            | Self::Events
+            | Self::Tasks => None,
         }
     }
 }

@@ -33,6 +33,7 @@ mod breaking;
 mod datagrams;
 mod files;
 mod home;
+mod messages;
 mod names;
 mod peers;
 mod proxy;

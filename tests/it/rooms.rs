@@ -36,6 +36,7 @@ fn pure_crates_reach_no_clock_and_no_io() {
         "pilot-stun",
         "pilot-files",
         "pilot-events",
+        "pilot-messages",
     ] {
         let reached = reached_from(package);
 
@@ -65,6 +66,7 @@ fn dependencies_point_right_or_down() {
         ("pilot-tasks", &["pilot-trust", "pilot-transport", "pilot-overlay"]),
         ("pilot-events", &["pilot-trust", "pilot-tasks", "pilot-transport", "pilot-overlay"]),
         ("pilot-files", &["pilot-trust", "pilot-tasks", "pilot-transport", "pilot-overlay"]),
+        ("pilot-messages", &["pilot-trust", "pilot-tasks", "pilot-transport", "pilot-overlay"]),
         ("pilot-paths", &["pilot-trust", "pilot-tasks", "pilot-transport", "pilot-overlay"]),
         ("pilot-store", &["pilot-tasks", "pilot-transport", "pilot-overlay"]),
         ("pilot-journal", &["pilot-trust", "pilot-transport", "pilot-overlay", "pilot-store"]),
@@ -92,6 +94,7 @@ fn the_pure_crates_own_lints_forbid_clocks_and_files() {
         "crates/paths",
         "crates/files",
         "crates/events",
+        "crates/messages",
     ] {
         let rules = std::fs::read_to_string(format!("{root}/{folder}/clippy.toml")).unwrap();
         for rule in ["std::time::Instant::now", "std::time::SystemTime::now", "HashMap"] {

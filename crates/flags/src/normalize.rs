@@ -105,6 +105,11 @@ impl<'a> Word<'a> {
 /// that clap names the nearest: it does not begin with any short flag.
 fn looks_long(path: &[&Command], name: &str) -> bool {
     let Some(first) = name.chars().next() else { return false };
+    // A text of its own, which must not be changed.
+    let takes_hyphens = |cmd: &&Command| cmd.get_positionals().any(Arg::is_allow_hyphen_values_set);
+    if path.last().is_some_and(takes_hyphens) {
+        return false;
+    }
     // Added by clap itself when it builds the command.
     let built_in = name == "help" || name == "version";
     let first_is_short =
@@ -170,6 +175,8 @@ mod tests {
             ("-help", &["--help"]),
             ("-version", &["--version"]),
             ("-h", &["-h"]),
+            // What is a text of its own stays, beside flags that do not.
+            ("say -hello -loud", &["say", "-hello", "--loud"]),
             // A flag with an optional value takes none that is apart.
             ("daemon -maybe -public", &["daemon", "--maybe", "--public"]),
         ];
@@ -234,6 +241,11 @@ mod tests {
             .arg(value("maybe").num_args(0..=1))
             .arg(Arg::new("rest").num_args(0..));
         Command::new("pilot")
+            .subcommand(
+                Command::new("say")
+                    .arg(flag("loud"))
+                    .arg(Arg::new("text").allow_hyphen_values(true)),
+            )
             .arg(value("home").global(true))
             .subcommand(daemon)
             .subcommand(Command::new("task").subcommand(send))

@@ -9,6 +9,7 @@
 //! | `unknown_task` | 3 | 404 | no task with this id here |
 //! | `unknown_transfer` | 3 | 404 | no transfer with this id here |
 //! | `unknown_cursor` | 3 | 404 | no named subscription of this name here |
+//! | `unknown_message` | 3 | 404 | no message with this id here |
 //! | `not_trusted` | 4 | 403 | there is no mutual trust with this peer |
 //! | `not_allowed` | 4 | 403 | trusted, but not for this |
 //! | `identity_changed` | 4 | 403 | the address now belongs to another key than the pinned one |
@@ -16,6 +17,7 @@
 //! | `peer_one_way_trust` | 4 | 403 | this node trusts the peer, the peer not this node |
 //! | `no_task` | 5 | 404 | waited, and nothing came |
 //! | `no_event` | 5 | 404 | waited, and no event came (made by the client) |
+//! | `no_message` | 5 | 404 | looked or waited, and there is no message |
 //! | `not_direct` | 5 | 504 | waited, and the peer is still reached through a relay (made by the client) |
 //! | `daemon_not_running` | 6 | 503 | nobody listens on the socket (made by the client) |
 //! | `peer_unreachable` | 7 | 503 | the peer does not answer |
@@ -30,6 +32,7 @@
 //! | `limit_exceeded` | 10 | 422 | over another limit |
 //! | `queue_full` | 10 | 503 | the queue is full; later |
 //! | `mailbox_full` | 10 | 503 | the peer's mailbox at the rendezvous is full; later |
+//! | `inbox_full` | 10 | 503 | the peer's inbox is full; the message is kept and goes when there is room |
 //! | `disk_full` | 10 | 507 | the disk is full; nothing was lost |
 //! | `quota_exceeded` | 10 | 507 | more than the receiver keeps of this node's files; later |
 //! | `rate_limited` | 10 | 429 | too often; later |
@@ -40,7 +43,8 @@
 //! | `transfer_cancelled` | 22 | 409 | the transfer was cancelled |
 //! | `task_expired` | 23 | 409 | a deadline or time-out of the task passed |
 //! | `transfer_expired` | 23 | 409 | the transfer was not done in its time |
-//! | `still_running` | 24 | 409 | the task or transfer has not ended: wait again, do not submit or send again |
+//! | `message_expired` | 23 | 409 | the message was not delivered in its time |
+//! | `still_running` | 24 | 409 | the task or transfer has not ended, the message is not there yet: wait again, do not submit or send again |
 //! | `input_required` | 25 | 409 | the worker needs something to go on |
 //!
 //! Whether a later try can help is in each error; [`ErrorCode::retryable`] is
@@ -103,6 +107,7 @@ error_codes! {
     UnknownTask "unknown_task" 3 404 false "No task with this id here.";
     UnknownTransfer "unknown_transfer" 3 404 false "No transfer with this id here.";
     UnknownCursor "unknown_cursor" 3 404 false "No named subscription of this name here.";
+    UnknownMessage "unknown_message" 3 404 false "No message with this id here.";
     NotTrusted "not_trusted" 4 403 false "There is no mutual trust with this peer.";
     NotAllowed "not_allowed" 4 403 false "Trusted, but not for this.";
     IdentityChanged "identity_changed" 4 403 false "The address belongs to another key than the pinned one.";
@@ -110,6 +115,7 @@ error_codes! {
     PeerOneWayTrust "peer_one_way_trust" 4 403 false "This node trusts the peer, the peer not this node.";
     NoTask "no_task" 5 404 true "Waited, and nothing came.";
     NoEvent "no_event" 5 404 true "Waited, and no event came.";
+    NoMessage "no_message" 5 404 true "Looked or waited, and there is no message.";
     NotDirect "not_direct" 5 504 true "Waited, and the peer is still reached through a relay.";
     DaemonNotRunning "daemon_not_running" 6 503 true "Nobody listens on the socket.";
     PeerUnreachable "peer_unreachable" 7 503 true "The peer does not answer.";
@@ -124,6 +130,7 @@ error_codes! {
     LimitExceeded "limit_exceeded" 10 422 false "Over another limit.";
     QueueFull "queue_full" 10 503 true "The queue is full.";
     MailboxFull "mailbox_full" 10 503 true "The peer's mailbox at the rendezvous is full.";
+    InboxFull "inbox_full" 10 503 true "The peer's inbox is full.";
     DiskFull "disk_full" 10 507 true "The disk is full.";
     QuotaExceeded "quota_exceeded" 10 507 true "More than the receiver keeps of this node's files.";
     RateLimited "rate_limited" 10 429 true "Too often.";
@@ -134,7 +141,8 @@ error_codes! {
     TransferCancelled "transfer_cancelled" 22 409 false "The transfer was cancelled.";
     TaskExpired "task_expired" 23 409 false "A deadline or time-out of the task passed.";
     TransferExpired "transfer_expired" 23 409 false "The transfer was not done in its time.";
-    StillRunning "still_running" 24 409 true "The task or transfer has not ended.";
+    MessageExpired "message_expired" 23 409 false "The message was not delivered in its time.";
+    StillRunning "still_running" 24 409 true "The task, transfer or message is not there yet.";
     InputRequired "input_required" 25 409 false "The worker needs something to go on.";
 }
 
@@ -193,7 +201,7 @@ pub struct ApiError {
     /// Whether the same request may succeed later.
     #[serde(default)]
     pub retryable: bool,
-    /// Values for programs, by name: `peer`, `task`, `transfer`, `nearest`, `limit`, `retry_after_ms`, …
+    /// Values for programs, by name: `peer`, `task`, `transfer`, `message`, `nearest`, `limit`, `retry_after_ms`, …
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub details: Box<Map<String, Value>>,

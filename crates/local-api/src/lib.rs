@@ -18,6 +18,7 @@ pub mod doctor;
 pub mod errors;
 pub mod events;
 pub mod identity;
+pub mod messages;
 pub mod network;
 pub mod peers;
 pub mod routes;

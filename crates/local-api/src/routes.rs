@@ -4,7 +4,7 @@
 
 use core::fmt::{self, Write as _};
 
-use pilot_proto::{PeerRef, TaskId, TransferId};
+use pilot_proto::{MessageId, PeerRef, TaskId, TransferId};
 
 /// `GET` [`WhoAmI`](crate::identity::WhoAmI).
 pub const WHOAMI: &str = "/v1/whoami";
@@ -94,6 +94,26 @@ pub const EVENT_CURSOR: &str = "/v1/events/cursors/{name}";
 pub const EVENT_CURSOR_ACK: &str = "/v1/events/cursors/{name}/ack";
 /// `GET` a list of [`RelayRule`](crate::events::RelayRule), `POST` and `DELETE` one.
 pub const EVENT_RELAYS: &str = "/v1/events/relays";
+/// `POST` a [`SendMessageRequest`](crate::messages::SendMessageRequest), `GET`
+/// `?state=&peer=&limit=` a list, the newest first; both of
+/// [`MessageView`](crate::messages::MessageView).
+pub const MESSAGES: &str = "/v1/messages";
+/// `POST` a [`BroadcastRequest`](crate::messages::BroadcastRequest); answers a list of
+/// [`BroadcastView`](crate::messages::BroadcastView), or `unknown_peer` if there is
+/// nobody to send it to.
+pub const MESSAGES_BROADCAST: &str = "/v1/messages/broadcast";
+/// `GET ?wait_ms=&until=` [`MessageView`](crate::messages::MessageView).
+pub const MESSAGE: &str = "/v1/messages/{id}";
+/// `GET ?unread=&from=&wait_ms=&peek=&limit=` a list of
+/// [`InboxMessage`](crate::messages::InboxMessage), oldest first; `no_message` if
+/// there is none.
+pub const INBOX: &str = "/v1/inbox";
+/// `GET ?from=` NDJSON of [`InboxMessage`](crate::messages::InboxMessage): what
+/// nobody has read, then each as it comes; each is marked as read once it was taken.
+pub const INBOX_WATCH: &str = "/v1/inbox/watch";
+/// `POST` an [`AckRequest`](crate::messages::AckRequest); answers
+/// [`AckView`](crate::messages::AckView).
+pub const INBOX_ACK: &str = "/v1/inbox/ack";
 /// `GET` the OpenAPI document.
 pub const OPENAPI: &str = "/v1/openapi.json";
 
@@ -143,6 +163,12 @@ pub fn transfer(pattern: &str, id: TransferId) -> String {
 #[must_use]
 pub fn event_cursor(pattern: &str, name: &str) -> String {
     filled(pattern, &[name])
+}
+
+/// [`MESSAGE`] with the id filled in.
+#[must_use]
+pub fn message(id: MessageId) -> String {
+    filled(MESSAGE, &[&id.to_string()])
 }
 
 /// `path` with the given `(name, value)` pairs as its query; a pair without

@@ -131,6 +131,15 @@ pub struct QueueCounts {
     pub received_leased: u64,
     /// Results of this node that their submitter has not confirmed yet.
     pub results_pending: u64,
+    /// Messages of this node that are not delivered yet.
+    #[serde(default)]
+    pub messages_queued: u64,
+    /// Messages to this node that nobody has read yet.
+    #[serde(default)]
+    pub messages_unread: u64,
+    /// Messages to this node that are not acknowledged yet, read or not.
+    #[serde(default)]
+    pub messages_unacked: u64,
 }
 
 /// See [`StatusView::disk`].

@@ -56,7 +56,7 @@ impl Session {
         let priority = match service {
             Service::Control => Priority::Control,
             Service::Tasks | Service::Echo => Priority::Task,
-            Service::Events => Priority::Message,
+            Service::Events | Service::Messages => Priority::Message,
             Service::Data => Priority::Bulk,
         };
         let (send, recv) = self.connection.open_bi(priority).await?;

@@ -3,6 +3,8 @@
 mod data;
 mod doctor;
 mod events;
+mod inbox;
+mod msg;
 mod netcheck;
 mod peers;
 mod ping;
@@ -38,6 +40,10 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Data(data::Command),
     #[command(subcommand)]
+    Msg(msg::Command),
+    #[command(subcommand)]
+    Inbox(inbox::Command),
+    #[command(subcommand)]
     Events(events::Command),
 }
 
@@ -54,6 +60,8 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Doctor(args) => doctor::run(args, ctl).await,
         Command::Task(command) => task::run(command, ctl).await,
         Command::Data(command) => data::run(command, ctl).await,
+        Command::Msg(command) => msg::run(command, ctl).await,
+        Command::Inbox(command) => inbox::run(command, ctl).await,
         Command::Events(command) => events::run(command, ctl).await,
     }
 }

@@ -57,6 +57,13 @@ fn text(status: &StatusView) -> String {
             )),
         ),
         (
+            "messages",
+            Some(format!(
+                "{} not delivered yet; in the inbox {} unread, {} not acknowledged",
+                queues.messages_queued, queues.messages_unread, queues.messages_unacked
+            )),
+        ),
+        (
             "UDP socket",
             Some(format!(
                 "{} datagrams sent, {} received, {} dropped, {} garbage",

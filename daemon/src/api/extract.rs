@@ -8,7 +8,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use pilot_local_api::{ErrorCode, MAX_REQUEST_BODY};
-use pilot_proto::{PeerRef, TaskId, TransferId};
+use pilot_proto::{MessageId, PeerRef, TaskId, TransferId};
 use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
@@ -24,6 +24,9 @@ pub(crate) struct Peer(pub(crate) PeerRef);
 
 /// The `{id}` of a path.
 pub(crate) struct Task(pub(crate) TaskId);
+
+/// The `{id}` of a message's path.
+pub(crate) struct Message(pub(crate) MessageId);
 
 /// The `{id}` of a transfer's path.
 pub(crate) struct TransferOf(pub(crate) TransferId);
@@ -78,6 +81,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Task {
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for TransferOf {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        parsed(parts, state).await.map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Message {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {

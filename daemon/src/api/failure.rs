@@ -30,6 +30,11 @@ impl Failure {
         Self(Box::new(self.0.with_detail(name, value)))
     }
 
+    /// The error itself, where it is a part of an answer.
+    pub(crate) fn into_error(self) -> ApiError {
+        *self.0
+    }
+
     /// A request that breaks a rule.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::InvalidArgument, message)

@@ -25,6 +25,7 @@
 //! | `pilot_tasks` | `queue` | as the queues of `status` |
 //! | `pilot_events_published_total`, `…heard…`, `…delivered…`, `…lost…` | | by users here, from peers, to subscribers here, and those that these were too slow for |
 //! | `pilot_event_subscribers` | | on this node |
+//! | `pilot_messages` | `queue` | messages of this node that are not delivered (`queued`), and to it that are `unread` and `unacked` |
 //! | `pilot_store_bytes`, `pilot_disk_free_bytes` | | the database, and what is left beside it |
 
 use std::sync::Arc;
@@ -78,6 +79,14 @@ fn daemon(out: &mut Exposition, node: &Node) {
         ("results_pending", queues.results_pending),
     ] {
         out.sample("pilot_tasks", &[("queue", queue)], count);
+    }
+    out.family("pilot_messages", Type::Gauge, "Messages, by where they wait.");
+    for (queue, count) in [
+        ("queued", queues.messages_queued),
+        ("unread", queues.messages_unread),
+        ("unacked", queues.messages_unacked),
+    ] {
+        out.sample("pilot_messages", &[("queue", queue)], count);
     }
     let disk = status::disk(node);
     out.single("pilot_store_bytes", Type::Gauge, "Bytes of the database.", disk.store_bytes);

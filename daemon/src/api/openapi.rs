@@ -5,8 +5,8 @@ use pilot_local_api::errors::ErrorBody;
 use utoipa::OpenApi;
 
 use super::{
-    doctor, events, identity, metrics, network, peers, status, submitted, tasks, transfers, trust,
-    worker,
+    doctor, events, identity, inbox, messages, metrics, network, peers, status, submitted, tasks,
+    transfers, trust, worker,
 };
 
 #[derive(OpenApi)]
@@ -59,6 +59,13 @@ use super::{
         events::relays,
         events::add_relay,
         events::remove_relay,
+        messages::send,
+        messages::broadcast,
+        messages::list,
+        messages::get,
+        inbox::read,
+        inbox::watch,
+        inbox::ack,
     ),
     components(schemas(ErrorBody))
 )]

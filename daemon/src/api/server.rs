@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::failure::Failure;
 use super::listener::OwnUser;
 use super::{
-    doctor, events, identity, metrics, network, openapi, peers, status, submitted, tasks,
-    transfers, trust, worker,
+    doctor, events, identity, inbox, messages, metrics, network, openapi, peers, status, submitted,
+    tasks, transfers, trust, worker,
 };
 use crate::node::Node;
 
@@ -83,6 +83,12 @@ fn router(node: Arc<Node>) -> Router {
             routes::EVENT_RELAYS,
             get(events::relays).post(events::add_relay).delete(events::remove_relay),
         )
+        .route(routes::MESSAGES, get(messages::list).post(messages::send))
+        .route(routes::MESSAGES_BROADCAST, post(messages::broadcast))
+        .route(routes::MESSAGE, get(messages::get))
+        .route(routes::INBOX, get(inbox::read))
+        .route(routes::INBOX_WATCH, get(inbox::watch))
+        .route(routes::INBOX_ACK, post(inbox::ack))
         .route(routes::OPENAPI, get(openapi::document))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

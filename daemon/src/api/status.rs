@@ -95,12 +95,16 @@ fn socket(node: &Node) -> SocketCounts {
 
 pub(super) fn queues(node: &Node) -> QueueCounts {
     let counts = node.tasks().counts();
+    let messages = node.messages().counts();
     QueueCounts {
         submitted_live: counts.submitted_live,
         submitted_undelivered: counts.submitted_undelivered,
         received_waiting: counts.received_waiting,
         received_leased: counts.received_leased,
         results_pending: counts.results_pending,
+        messages_queued: messages.queued,
+        messages_unread: messages.unread,
+        messages_unacked: messages.unacked,
     }
 }
 

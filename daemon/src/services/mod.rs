@@ -6,6 +6,7 @@ mod directory;
 pub(crate) mod events;
 mod ledger;
 mod links;
+pub(crate) mod messages;
 pub(crate) mod network;
 pub(crate) mod port_mapping;
 pub(crate) mod tasks;

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -14,7 +15,7 @@ use super::{HostPort, HostPortError, LogFilter, RegistryAddr, SettingsError};
 
 /// The variable of each flag. A key in the file is the flag's long name;
 /// `home` and `config` say where the file is, and cannot stand in it.
-pub const VARIABLES: [(&str, &str); 17] = [
+pub const VARIABLES: [(&str, &str); 19] = [
     ("home", "PILOT_HOME"),
     ("config", "PILOT_CONFIG"),
     ("socket", "PILOT_SOCKET"),
@@ -28,6 +29,8 @@ pub const VARIABLES: [(&str, &str); 17] = [
     ("inbox-quota", "PILOT_INBOX_QUOTA"),
     ("inbox-quota-per-peer", "PILOT_INBOX_QUOTA_PER_PEER"),
     ("event-journal", "PILOT_EVENT_JOURNAL"),
+    ("messages-limit", "PILOT_MESSAGES_LIMIT"),
+    ("messages-limit-per-peer", "PILOT_MESSAGES_LIMIT_PER_PEER"),
     ("name", "PILOT_NAME"),
     ("tag", "PILOT_TAG"),
     ("log", "PILOT_LOG"),
@@ -120,6 +123,15 @@ pub struct Layer {
     /// are [default: 128M] [env: PILOT_EVENT_JOURNAL]
     #[arg(long, value_name = "BYTES")]
     pub event_journal: Option<HumanBytes>,
+    /// Messages that may wait in the inbox to be acknowledged; what would be more
+    /// waits at its sender [default: 10000] [env: PILOT_MESSAGES_LIMIT]
+    #[arg(long, value_name = "N")]
+    pub messages_limit: Option<NonZeroU32>,
+
+    /// The same for the messages of each one peer [default: 2000] [env:
+    /// PILOT_MESSAGES_LIMIT_PER_PEER]
+    #[arg(long, value_name = "N")]
+    pub messages_limit_per_peer: Option<NonZeroU32>,
 
     /// Unique name of the node: a-z, 0-9 and inner hyphens [env: PILOT_NAME]
     #[arg(long)]
@@ -181,6 +193,8 @@ impl Layer {
             inbox_quota: environment.parsed("PILOT_INBOX_QUOTA")?,
             inbox_quota_per_peer: environment.parsed("PILOT_INBOX_QUOTA_PER_PEER")?,
             event_journal: environment.parsed("PILOT_EVENT_JOURNAL")?,
+            messages_limit: environment.parsed("PILOT_MESSAGES_LIMIT")?,
+            messages_limit_per_peer: environment.parsed("PILOT_MESSAGES_LIMIT_PER_PEER")?,
             name: environment.parsed("PILOT_NAME")?,
             tag: tags.map_or_else(Vec::new, |tags| tags.0),
             log: environment.parsed("PILOT_LOG")?,
@@ -209,6 +223,8 @@ impl Layer {
             inbox_quota: self.inbox_quota.or(below.inbox_quota),
             inbox_quota_per_peer: self.inbox_quota_per_peer.or(below.inbox_quota_per_peer),
             event_journal: self.event_journal.or(below.event_journal),
+            messages_limit: self.messages_limit.or(below.messages_limit),
+            messages_limit_per_peer: self.messages_limit_per_peer.or(below.messages_limit_per_peer),
             name: self.name.or(below.name),
             tag: if self.tag.is_empty() { below.tag } else { self.tag },
             log: self.log.or(below.log),

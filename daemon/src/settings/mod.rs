@@ -10,10 +10,12 @@ mod log_filter;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 use pilot_flags::HumanBytes;
+use pilot_messages::InboxLimits;
 use pilot_proto::{NodeName, Tags};
 
 pub use layer::{Layer, LogFormat, LogFormatError, VARIABLES};
@@ -58,6 +60,8 @@ pub struct Settings {
     pub inbox_quota_per_peer: Option<u64>,
     /// Bytes of the events that are kept on disk; none are with 0.
     pub event_journal: u64,
+    /// What the inbox of messages holds.
+    pub messages: InboxLimits,
     /// The name to ask the rendezvous for.
     pub name: Option<NodeName>,
     /// What the node says about itself.
@@ -173,6 +177,10 @@ impl Layer {
             Some(path) => absolute(&path)?,
             None => home.join(SOCKET_NAME),
         };
+        let defaults = InboxLimits::default();
+        let count = |given: Option<NonZeroU32>, default| {
+            given.map_or(default, |given| usize::try_from(given.get()).unwrap_or(usize::MAX))
+        };
         Ok(Settings {
             socket,
             home,
@@ -187,6 +195,11 @@ impl Layer {
             inbox_quota: self.inbox_quota.map(|HumanBytes(bytes)| bytes),
             inbox_quota_per_peer: self.inbox_quota_per_peer.map(|HumanBytes(bytes)| bytes),
             event_journal: self.event_journal.map_or(EVENT_JOURNAL, |HumanBytes(bytes)| bytes),
+            messages: InboxLimits {
+                messages: count(self.messages_limit, defaults.messages),
+                messages_per_peer: count(self.messages_limit_per_peer, defaults.messages_per_peer),
+                ..defaults
+            },
             name: self.name,
             tags,
             log: self.log.unwrap_or_default(),

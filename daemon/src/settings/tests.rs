@@ -66,6 +66,7 @@ fn without_a_word_everything_has_its_default() {
         inbox_quota: None,
         inbox_quota_per_peer: None,
         event_journal: 128_000_000,
+        messages: InboxLimits::default(),
         name: None,
         tags: Tags::default(),
         log: "info".parse().unwrap(),
@@ -89,6 +90,20 @@ fn the_commands_of_the_documents_are_understood() {
     assert!(settings.public);
     assert_eq!(settings.name.unwrap().as_str(), "backend");
     assert_eq!(settings.tags.iter().count(), 2);
+}
+
+#[test]
+fn the_limits_of_the_inbox_are_counts() {
+    let given = Given::new().file("messages-limit = 7\nmessages-limit-per-peer = 5");
+    let limits =
+        |settings: &Settings| (settings.messages.messages, settings.messages.messages_per_peer);
+    assert_eq!(limits(&given.load("").unwrap()), (7, 5));
+    let given = given.variable("PILOT_MESSAGES_LIMIT", "6");
+    assert_eq!(limits(&given.load("--messages-limit-per-peer 4").unwrap()), (6, 4));
+    assert_eq!(limits(&given.load("-messages-limit 9").unwrap()), (9, 5));
+    for wrong in ["0", "-1", "many", "5000000000"] {
+        assert!(given.load(&format!("--messages-limit={wrong}")).is_err(), "{wrong}");
+    }
 }
 
 type Shown = fn(&Settings) -> String;

@@ -1,4 +1,5 @@
-//! Single values: the pinned key of the rendezvous, the last registration, the UDP port.
+//! Single values: the pinned key of the rendezvous, the last registration, the UDP
+//! port, the epoch of the messages.
 
 use pilot_store::Batch;
 use rusqlite::{Connection, OptionalExtension as _};
@@ -14,6 +15,8 @@ pub(crate) enum Key {
     Name,
     /// The UDP port that was used last, as text: peers look for this node there.
     Port,
+    /// Since when this node counts its messages, and how often it has started: 16 bytes.
+    Messages,
 }
 
 impl Key {
@@ -23,6 +26,7 @@ impl Key {
             Self::Address => "address",
             Self::Name => "name",
             Self::Port => "port",
+            Self::Messages => "messages",
         }
     }
 }

@@ -6,6 +6,8 @@
 pub(crate) mod bodies;
 pub(crate) mod cards;
 pub(crate) mod events;
+pub(crate) mod inbox;
+pub(crate) mod messages;
 pub(crate) mod meta;
 pub(crate) mod schema;
 pub(crate) mod strays;

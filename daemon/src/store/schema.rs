@@ -113,4 +113,65 @@ CREATE TABLE event_relays (
     PRIMARY KEY (publisher, receiver, filter)
 ) STRICT, WITHOUT ROWID;
 ",
+    "
+-- How far the messages between this node and a peer are. sent: the number that
+-- was last given to one for it; renewals: how often that count began anew; epoch
+-- and upto: the peer's epoch, and the highest number of it that is here. Rows are
+-- never deleted.
+CREATE TABLE message_peers (
+    peer     BLOB PRIMARY KEY,
+    sent     INTEGER NOT NULL DEFAULT 0,
+    renewals INTEGER NOT NULL DEFAULT 0,
+    epoch    INTEGER NOT NULL DEFAULT 0,
+    upto     INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+-- Messages of this node. The text goes when they are delivered or expired; the
+-- times are those of the states. waiting: neither delivered nor expired.
+CREATE TABLE messages_sent (
+    key       INTEGER PRIMARY KEY,
+    id        BLOB NOT NULL UNIQUE,
+    peer      BLOB NOT NULL,
+    seq       INTEGER NOT NULL,
+    waiting   INTEGER NOT NULL,
+    bytes     INTEGER NOT NULL,
+    digest    BLOB NOT NULL,
+    preview   TEXT NOT NULL,
+    text      TEXT,
+    created   INTEGER NOT NULL,
+    expires   INTEGER NOT NULL,
+    sent      INTEGER,
+    delivered INTEGER,
+    read      INTEGER,
+    acked     INTEGER,
+    expired   INTEGER
+) STRICT;
+CREATE INDEX messages_waiting ON messages_sent (key) WHERE waiting = 1;
+CREATE INDEX messages_ended ON messages_sent (key) WHERE waiting = 0;
+
+-- Messages to this node, in their order; those that are acknowledged are history.
+CREATE TABLE messages_received (
+    ord      INTEGER PRIMARY KEY,
+    id       BLOB NOT NULL,
+    peer     BLOB NOT NULL,
+    bytes    INTEGER NOT NULL,
+    text     TEXT NOT NULL,
+    written  INTEGER NOT NULL,
+    received INTEGER NOT NULL,
+    read     INTEGER,
+    acked    INTEGER
+) STRICT;
+CREATE INDEX messages_received_id ON messages_received (id);
+CREATE INDEX messages_open ON messages_received (ord) WHERE acked IS NULL;
+CREATE INDEX messages_done ON messages_received (acked, ord) WHERE acked IS NOT NULL;
+
+-- What senders are still to be told of their messages.
+CREATE TABLE message_receipts (
+    peer  BLOB NOT NULL,
+    id    BLOB NOT NULL,
+    read  INTEGER NOT NULL,
+    acked INTEGER,
+    PRIMARY KEY (peer, id)
+) STRICT, WITHOUT ROWID;
+",
 ];

@@ -6,6 +6,7 @@ use pilot_proto::control::{ControlAnswer, ControlRequest};
 use pilot_proto::data::{self, DataRequest, Said};
 use pilot_proto::frame;
 use pilot_proto::manifest::Entry;
+use pilot_proto::messages::{MAX_BATCH, MAX_RECEIPTS, MessageAnswer, MessageRequest};
 use pilot_proto::probe::{MAX_CALL_BEACONS, MAX_CANDIDATES, Probe};
 use pilot_proto::registry::{Answer, MAX_BEACONS, MAX_GRANTS, Push, Request};
 use pilot_proto::tasks::{
@@ -17,7 +18,7 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{data_samples, samples};
+use crate::{data_samples, message_samples, samples};
 
 /// Bytes that decode give a value whose own bytes give it again.
 fn total<T: Serialize + DeserializeOwned + PartialEq + core::fmt::Debug>(bytes: &[u8]) {
@@ -42,6 +43,8 @@ fn total_for_all(bytes: &[u8]) {
     total::<DataRequest>(bytes);
     total::<Said>(bytes);
     total::<data::Told>(bytes);
+    total::<MessageRequest>(bytes);
+    total::<MessageAnswer>(bytes);
     total::<Entry>(bytes);
     total::<Bind>(bytes);
     total::<Alive>(bytes);
@@ -68,6 +71,8 @@ fn some_valid_bytes() -> Vec<Vec<u8>> {
         bytes(data_samples::requests()),
         bytes(data_samples::said()),
         bytes(data_samples::told()),
+        bytes(message_samples::requests()),
+        bytes(message_samples::answers()),
         bytes(data_samples::entries()),
         bytes(samples::binds()),
         bytes(samples::alives()),
@@ -124,6 +129,14 @@ fn every_list_ends_at_its_limit() {
     let put_grants = |count| [vec![4], list(count, &grant)].concat();
     let params = |count| [vec![0], list(count, &[0, 0]), vec![0, 0]].concat();
     let files = |count| [vec![0, 0], list(count, &[1, b'a', 0]), vec![0]].concat();
+    let letters = |count| {
+        let letter = [vec![1], vec![7; 16], vec![0, 1, b'x']].concat();
+        [vec![0, 1, 1], list(count, &letter)].concat()
+    };
+    let receipts = |count| {
+        let receipt = [vec![7; 16], vec![0, 0]].concat();
+        [vec![1], list(count, &receipt)].concat()
+    };
     let bound = |count| [vec![0, 7], endpoint[0].clone(), endpoints(count), vec![7]].concat();
     let beacons = |count| {
         let samples = samples::answers();
@@ -144,6 +157,10 @@ fn every_list_ends_at_its_limit() {
     assert!(frame::decode::<TaskBody>(&params(MAX_PARAMS + 1)).is_err());
     assert!(frame::decode::<TaskBody>(&files(MAX_FILES)).is_ok());
     assert!(frame::decode::<TaskBody>(&files(MAX_FILES + 1)).is_err());
+    assert!(frame::decode::<MessageRequest>(&letters(MAX_BATCH)).is_ok());
+    assert!(frame::decode::<MessageRequest>(&letters(MAX_BATCH + 1)).is_err());
+    assert!(frame::decode::<MessageRequest>(&receipts(MAX_RECEIPTS)).is_ok());
+    assert!(frame::decode::<MessageRequest>(&receipts(MAX_RECEIPTS + 1)).is_err());
     assert!(frame::decode::<Told>(&bound(MAX_STUN)).is_ok());
     assert!(frame::decode::<Told>(&bound(MAX_STUN + 1)).is_err());
     assert!(frame::decode::<Answer>(&beacons(MAX_BEACONS)).is_ok());

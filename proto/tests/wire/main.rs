@@ -7,6 +7,7 @@
 mod beacon;
 mod data_samples;
 mod hostile;
+mod message_samples;
 mod part;
 mod samples;
 mod snapshots;

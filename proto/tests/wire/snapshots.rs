@@ -7,7 +7,7 @@ use pilot_proto::probe::Probe;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{data_samples, samples};
+use crate::{data_samples, message_samples, samples};
 
 /// Larger than every sample.
 const LIMIT: usize = 4096;
@@ -29,6 +29,8 @@ fn every_message_has_its_bytes_and_goes_there_and_back() {
         lines("data request", data_samples::requests()),
         lines("data said", data_samples::said()),
         lines("data told", data_samples::told()),
+        lines("message request", message_samples::requests()),
+        lines("message answer", message_samples::answers()),
         lines("manifest entry", data_samples::entries()),
         lines("beacon bind", samples::binds()),
         lines("beacon alive", samples::alives()),

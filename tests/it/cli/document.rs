@@ -3,7 +3,7 @@
 use pilot_local_api::{Client, routes};
 use pilot_tests::{Node, NodeOptions, Programs};
 
-const ROUTES: [&str; 28] = [
+const ROUTES: [&str; 34] = [
     routes::WHOAMI,
     routes::STATUS,
     routes::NETCHECK,
@@ -32,6 +32,12 @@ const ROUTES: [&str; 28] = [
     routes::TRANSFER,
     routes::TRANSFER_WATCH,
     routes::TRANSFER_CANCEL,
+    routes::MESSAGES,
+    routes::MESSAGES_BROADCAST,
+    routes::MESSAGE,
+    routes::INBOX,
+    routes::INBOX_WATCH,
+    routes::INBOX_ACK,
 ];
 
 #[test]

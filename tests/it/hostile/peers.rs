@@ -82,7 +82,8 @@ fn truncated_and_random_frames_cost_their_stream_and_nothing_else() {
     // A length far over the limit, and one that nothing follows.
     bad.extend([vec![0xff; 4], vec![0, 0, 1, 0], [&[0, 0, 0, 9], &[0xff; 9][..]].concat()]);
     bad.extend((1..40).map(|seed| noise(seed, 64)));
-    let services = [Service::Tasks.number(), Service::Control.number(), 4711];
+    let services =
+        [Service::Tasks.number(), Service::Messages.number(), Service::Control.number(), 4711];
 
     for service in services {
         for bytes in &bad {

@@ -4,6 +4,7 @@ mod events;
 mod exchange;
 mod kept;
 mod lines;
+mod messages;
 mod transfers;
 
 use core::time::Duration;
