@@ -149,6 +149,7 @@ impl EventsService {
             while let Some(told) = next_frame::<Told>(&mut recv, MAX_EVENTS_FRAME).await? {
                 match told {
                     Told::From { serial, own, relayed } => {
+                        self.begin_names(remote.peer, own, relayed);
                         remote.since.send_replace(Some(Since { serial, own, relayed }));
                         confirmed.notify_one();
                     }
@@ -198,11 +199,23 @@ impl EventsService {
     ) -> Result<(), HeardError> {
         match next_frame::<Told>(recv, MAX_EVENTS_FRAME).await? {
             Some(Told::From { serial, own, relayed }) => {
+                self.begin_names(remote.peer, own, relayed);
                 remote.begin(asked, Since { serial, own, relayed });
                 Ok(())
             }
             Some(Told::Events { .. } | Told::Gap { .. } | Told::Done) => Err(HeardError::Unasked),
             None => Err(FramedError::Ended.into()),
+        }
+    }
+
+    /// From here on names miss nothing of a peer that they did not hear yet,
+    /// also those by which nobody reads just now.
+    fn begin_names(&self, peer: NodeId, own: Position, relayed: Position) {
+        for (name, cursor) in self.cursors.all() {
+            if cursor.from.is_none_or(|from| from == peer) {
+                self.cursors.begin(&name, (peer, Stream::Own), own, &self.store);
+                self.cursors.begin(&name, (peer, Stream::Relayed), relayed, &self.store);
+            }
         }
     }
 
