@@ -9,7 +9,8 @@ use pilot_local_api::{ApiError, ErrorCode};
 use crate::commands::Command;
 
 /// Talks to the Pilot daemon on this machine: trust peers, submit tasks to
-/// them, serve theirs, and send them files and messages.
+/// them, serve theirs, send them files and messages, and hear of each other by
+/// events.
 ///
 /// A PEER is an address (1:0001.0000.0002), a unique name or a public key.
 /// A payload is the text itself, `-` for stdin or `@FILE` (`@@` for a text that

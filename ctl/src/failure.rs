@@ -12,6 +12,8 @@ pub(crate) enum Failure {
     Error(ApiError),
     /// A signal ended the command; what is to be told has another code then.
     Signal { number: u8, told: ApiError },
+    /// A signal ended what has no other end: there is nothing to be told.
+    Stopped(u8),
     /// Whoever read stdout has gone: there is nobody to be told.
     OutputClosed,
 }
@@ -20,7 +22,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Error(error) => error.code.exit_code(),
-            Self::Signal { number, told: _ } => 128 + number,
+            Self::Signal { number, told: _ } | Self::Stopped(number) => 128 + number,
             Self::OutputClosed => CLOSED,
         }
     }

@@ -55,6 +55,15 @@ pub(crate) fn json(text: &str) -> String {
     out
 }
 
+/// Appends the same of JSON in UTF-8, which nearly always stays as it is.
+pub(crate) fn push_json(out: &mut Vec<u8>, text: &[u8]) {
+    if text.iter().all(|byte| (b' '..=b'~').contains(byte)) {
+        out.extend_from_slice(text);
+    } else {
+        out.extend_from_slice(json(&String::from_utf8_lossy(text)).as_bytes());
+    }
+}
+
 fn escaped(text: &str, stays: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -121,6 +130,10 @@ mod tests {
         assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), written);
         assert!(shown.chars().all(|letter| !is_dangerous(letter)), "{shown:?}");
         assert!(shown.contains("é"), "{shown:?}");
+        let mut pushed = b"first ".to_vec();
+        push_json(&mut pushed, plain.as_bytes());
+        push_json(&mut pushed, b" {}");
+        assert_eq!(pushed, format!("first {shown} {{}}").as_bytes());
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl Ui {
     pub(crate) fn fail(&self, failure: &Failure) -> ExitCode {
         match failure {
             Failure::Error(error) | Failure::Signal { number: _, told: error } => self.error(error),
-            Failure::OutputClosed => {}
+            Failure::Stopped(_) | Failure::OutputClosed => {}
         }
         ExitCode::from(failure.exit_code())
     }

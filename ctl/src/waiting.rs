@@ -6,7 +6,7 @@ use std::io;
 use std::time::Instant;
 
 use pilot_local_api::{ApiError, CallError, ErrorCode};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::Ctl;
 use crate::failure::Failure;
@@ -76,15 +76,35 @@ pub(crate) async fn until_signal<T>(
     work: impl Future<Output = Result<T, Failure>>,
     told: impl FnOnce() -> ApiError,
 ) -> Result<T, Failure> {
-    let listen = |kind| signal(kind).map_err(|error| cannot_listen(&error));
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut terminate = listen(SignalKind::terminate())?;
+    let mut signals = Signals::listen()?;
     let number = tokio::select! {
         done = work => return done,
-        _ = interrupt.recv() => 2,
-        _ = terminate.recv() => 15,
+        number = signals.next() => number,
     };
     Err(Failure::Signal { number, told: told() })
+}
+
+/// The signals that ask the program to end; none of them does so by itself
+/// once this is there.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| cannot_listen(&error));
+        let interrupt = listen(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: listen(SignalKind::terminate())? })
+    }
+
+    /// The number of the next one. Cancel safe.
+    pub(crate) async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
+        }
+    }
 }
 
 fn cannot_listen(error: &io::Error) -> Failure {

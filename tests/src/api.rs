@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use pilot_local_api::client::CallError;
+use pilot_local_api::events::{NewEvent, PublishedView, TopicsView};
 use pilot_local_api::identity::WhoAmI;
 use pilot_local_api::peers::{PeerView, PeersQuery, PingView, ResolveView};
 use pilot_local_api::status::StatusView;
@@ -183,6 +184,24 @@ impl Api {
 
     pub fn remove_transfer(&self, id: TransferId) -> Answer<TransferView> {
         self.runtime.block_on(self.client.remove_transfer(id))
+    }
+
+    /// Publishes events, each a topic and its data, in one call.
+    ///
+    /// # Errors
+    ///
+    /// If data is no JSON, or the call fails.
+    pub fn publish(&self, events: &[(&str, String)]) -> anyhow::Result<PublishedView> {
+        let event = |(topic, data): &(&str, String)| {
+            let data = serde_json::value::RawValue::from_string(data.clone())?;
+            Ok(NewEvent { topic: (*topic).to_owned(), data, retain: false })
+        };
+        let events = events.iter().map(event).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(self.runtime.block_on(self.client.publish(&events, None))?)
+    }
+
+    pub fn topics(&self) -> Answer<TopicsView> {
+        self.runtime.block_on(self.client.topics())
     }
 
     /// Waits, from change to change, until a transfer has ended.

@@ -2,6 +2,7 @@
 
 mod data;
 mod doctor;
+mod events;
 mod inbox;
 mod msg;
 mod netcheck;
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Msg(msg::Command),
     #[command(subcommand)]
     Inbox(inbox::Command),
+    #[command(subcommand)]
+    Events(events::Command),
 }
 
 pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
@@ -59,6 +62,7 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Data(command) => data::run(command, ctl).await,
         Command::Msg(command) => msg::run(command, ctl).await,
         Command::Inbox(command) => inbox::run(command, ctl).await,
+        Command::Events(command) => events::run(command, ctl).await,
     }
 }
 

@@ -166,6 +166,7 @@ impl EventsService {
             while let Some(told) = next_frame::<Told>(&mut recv, MAX_EVENTS_FRAME).await? {
                 match told {
                     Told::From { serial, own, relayed } => {
+                        self.begin_names(remote.peer, own, relayed);
                         remote.since.send_replace(Some(Since { serial, own, relayed }));
                         confirmed.notify_one();
                     }
@@ -190,7 +191,9 @@ impl EventsService {
                 let now = self.wants.of_peer(&peer);
                 let is_new = now.serial != lock(&latest).serial;
                 if !is_new && !self.wants.owes(&peer) {
-                    // Nobody listens any more, and the peer knows it.
+                    // Nobody listens any more, and the peer knows it: whoever comes
+                    // next begins then, and not where the last one left.
+                    remote.since.send_replace(None);
                     return Ok(());
                 }
                 if is_new {
@@ -213,11 +216,23 @@ impl EventsService {
     ) -> Result<(), HeardError> {
         match next_frame::<Told>(recv, MAX_EVENTS_FRAME).await? {
             Some(Told::From { serial, own, relayed }) => {
+                self.begin_names(remote.peer, own, relayed);
                 remote.begin(asked, Since { serial, own, relayed });
                 Ok(())
             }
             Some(Told::Events { .. } | Told::Gap { .. } | Told::Done) => Err(HeardError::Unasked),
             None => Err(FramedError::Ended.into()),
+        }
+    }
+
+    /// From here on names miss nothing of a peer that they did not hear yet,
+    /// also those by which nobody reads just now.
+    fn begin_names(&self, peer: NodeId, own: Position, relayed: Position) {
+        for (name, cursor) in self.cursors.all() {
+            if cursor.from.is_none_or(|from| from == peer) {
+                self.cursors.begin(&name, (peer, Stream::Own), own, &self.store);
+                self.cursors.begin(&name, (peer, Stream::Relayed), relayed, &self.store);
+            }
         }
     }
 

@@ -1,0 +1,2 @@
+# Manager subscribes to all specialist events
+pilotctl events subscribe --topic "specialist.*"
