@@ -2,8 +2,8 @@
 //! Protocol", as printed there: the files of `article/` are copied from it
 //! byte for byte, and only the name of its rendezvous is replaced.
 //!
-//! What is left out here is what the project does not have yet: the score in
-//! `resolve`, `data send`, and events.
+//! What is left out here is what the project does not have yet, the score in
+//! `resolve`. `data send` is in `../files`, and events are in `../events`.
 
 use std::ffi::OsString;
 use std::os::unix::fs::symlink;

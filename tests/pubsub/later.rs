@@ -123,8 +123,8 @@ async fn what_is_not_kept_any_more_is_a_gap() {
     heard_by(&backend, 0).await;
 
     let pad = "x".repeat(1000);
-    for from in (1_u64..=20_000).step_by(100) {
-        let batch = (from..from + 100).map(|n| event("n.x", format!("[{n},\"{pad}\"]")));
+    for from in (1_u64..=20_000).step_by(1000) {
+        let batch = (from..from + 1000).map(|n| event("n.x", format!("[{n},\"{pad}\"]")));
         backend.publish(&batch.collect::<Vec<_>>(), None).await.unwrap();
     }
     publish(&backend, "n.x", 77).await;

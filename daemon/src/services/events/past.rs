@@ -84,50 +84,64 @@ impl PastReader {
         }
     }
 
-    /// The next page after this one.
+    /// The next page after this one: from memory, if it is still there.
     async fn page(&mut self, after: Position) {
         let until = self.until();
         if after >= until {
             return;
         }
-        let Some(page) = self.stream.journalled(after, until).await else {
-            return self.in_memory(after);
-        };
-        let mut through = after;
-        for part in page {
-            through = match &part {
-                // A gap at the end of what somebody asked for by the time is none.
-                Journalled::Gap { .. } if self.sieve.since > 0 => continue,
-                Journalled::Gap { through, .. } => *through,
-                Journalled::Events { last, .. } => *last,
-            };
-            self.found.push_back(self.sifted(part.into_chunk(after)));
+        let feed = &self.stream.feed;
+        match feed.read(feed.cursor(after), PAGE) {
+            Read::Nothing => {}
+            Read::Page(page) => {
+                for item in page.items {
+                    let chunk = Chunk::of(item, after, page.next.position);
+                    self.found.push_back(self.sifted(chunk));
+                }
+                self.rest = Rest::After(page.next.position);
+            }
+            Read::Behind { lost, start } => {
+                let goal = start.position.min(until);
+                let page = self.stream.journalled(after, goal).await.unwrap_or_default();
+                let mut through = after;
+                for part in page {
+                    through = match &part {
+                        Journalled::Gap { through, .. } => *through,
+                        Journalled::Events { last, .. } => *last,
+                    };
+                    self.take(part.into_chunk(after));
+                }
+                if through == after {
+                    through = goal;
+                    self.take(Chunk::Gap { count: lost, through });
+                }
+                self.rest = Rest::After(through);
+            }
         }
-        if through > after {
-            self.rest = Rest::After(through);
+    }
+
+    /// What was asked for by the time has no gap: nobody said how much it is.
+    fn take(&mut self, chunk: Chunk) {
+        match chunk {
+            Chunk::Gap { count, .. } if count == 0 || self.sieve.since > 0 => {}
+            Chunk::Gap { .. } | Chunk::Events { .. } => self.found.push_back(self.sifted(chunk)),
         }
     }
 
     /// What there is of it without a journal.
-    fn in_memory(&mut self, after: Position) {
+    fn in_memory(&mut self) {
         let feed = &self.stream.feed;
-        let mut cursor = feed.cursor(after);
+        let mut cursor = feed.cursor(Position::START);
         loop {
             match feed.read(cursor, PAGE) {
                 Read::Page(page) => {
                     for item in page.items {
-                        let chunk = Chunk::of(item, after, page.next.position);
+                        let chunk = Chunk::of(item, Position::START, page.next.position);
                         self.found.push_back(self.sifted(chunk));
                     }
                     cursor = page.next;
                 }
-                Read::Behind { start, .. } => {
-                    if self.sieve.since == 0 {
-                        let count = missing(after, start.position);
-                        self.found.push_back(Chunk::Gap { count, through: start.position });
-                    }
-                    cursor = start;
-                }
+                Read::Behind { start, .. } => cursor = start,
                 Read::Nothing => return,
             }
         }
@@ -136,8 +150,7 @@ impl PastReader {
     async fn last(&mut self, count: u32) {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let Some(journal) = &self.stream.journal else {
-            let begin = Position::START;
-            self.in_memory(begin);
+            self.in_memory();
             let newest = newest(self.found.drain(..), count);
             self.found.extend(newest);
             return;
@@ -164,11 +177,6 @@ impl PastReader {
             }
         }
     }
-}
-
-const fn missing(after: Position, start: Position) -> u64 {
-    let count = start.seq.saturating_sub(after.seq);
-    if count == 0 { 1 } else { count }
 }
 
 /// The last so many events of some chunks that are sifted.
