@@ -46,7 +46,12 @@ pub enum Item {
         records: Bytes,
     },
     /// So many events, at the most, were lost on the way here.
-    Gap(u64),
+    Gap {
+        /// How many.
+        count: u64,
+        /// Where it goes on after.
+        through: Position,
+    },
 }
 
 /// Some of a tail.
@@ -124,7 +129,9 @@ impl Tail {
 
     /// Begins anew after `from`: readers that are not there fall behind.
     pub fn restart(&mut self, from: Position) {
-        self.before += self.entries.drain(..).map(|entry| entry.what.count()).sum::<u64>();
+        for entry in self.entries.drain(..) {
+            self.before = self.before.wrapping_add(entry.what.count());
+        }
         (self.start, self.head, self.bytes) = (from, from, 0);
     }
 
@@ -156,7 +163,7 @@ impl Tail {
         {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.bytes -= oldest.what.len();
-            self.before += oldest.what.count();
+            self.before = self.before.wrapping_add(oldest.what.count());
             self.start = oldest.last;
         }
     }
@@ -182,7 +189,8 @@ impl Tail {
             return Cursor { position, index: self.before.wrapping_sub(lost) };
         }
         let read = self.entries.iter().take_while(|entry| entry.last <= position);
-        Cursor { position, index: self.before + read.map(|entry| entry.what.count()).sum::<u64>() }
+        let index = read.fold(self.before, |index, entry| index.wrapping_add(entry.what.count()));
+        Cursor { position, index }
     }
 
     /// What follows the cursor: blocks of at most `max` bytes in all, but one at least.
@@ -204,9 +212,10 @@ impl Tail {
                 What::Events { records, .. } => {
                     Item::Events { epoch: entry.last.epoch, records: records.clone() }
                 }
-                What::Gap(count) => Item::Gap(*count),
+                What::Gap(count) => Item::Gap { count: *count, through: entry.last },
             });
-            next = Cursor { position: entry.last, index: next.index + entry.what.count() };
+            next =
+                Cursor { position: entry.last, index: next.index.wrapping_add(entry.what.count()) };
         }
         if items.is_empty() { Read::Nothing } else { Read::Page(Page { items, next }) }
     }
@@ -265,7 +274,7 @@ mod tests {
 
         let Read::Page(page) = tail.read(tail.cursor(at(5)), 1_000) else { panic!("no page") };
         assert_eq!(page.items.len(), 3);
-        assert_eq!(page.items[1], Item::Gap(7));
+        assert_eq!(page.items[1], Item::Gap { count: 7, through: at(13) });
         assert_eq!((page.next.position, tail.head()), (at(14), at(20)));
     }
 

@@ -141,10 +141,7 @@ async fn asked(node: &Node, request: SubscribeRequest) -> Result<Subscribe, Fail
         begins.push(BeginAt::Last(last));
     }
     if let Some(name) = durable {
-        if events::is_relays(&name) {
-            let message = "names that begin with `relay.` are the daemon's own";
-            return Err(Failure::invalid(message));
-        }
+        own(&name)?;
         begins.push(BeginAt::Cursor(name));
     }
     if begins.len() > 1 {
@@ -152,6 +149,14 @@ async fn asked(node: &Node, request: SubscribeRequest) -> Result<Subscribe, Fail
     }
     let begin = begins.pop().unwrap_or(BeginAt::Values);
     Ok(Subscribe { filters: topics, from, begin, on_lag })
+}
+
+/// Refuses the names of the daemon itself.
+fn own(name: &str) -> Result<(), Failure> {
+    if events::is_relays(name) {
+        return Err(Failure::invalid("names that begin with `relay.` are the daemon's own"));
+    }
+    Ok(())
 }
 
 async fn named(node: &Node, peer: &str) -> Result<NodeId, Failure> {
@@ -189,7 +194,9 @@ pub(crate) async fn topics(State(node): State<Arc<Node>>) -> Json<TopicsView> {
         last_at: Time::from(Timestamp::from_millis(at)),
         retained,
     };
-    let peers = service.listening_peers().into_iter().map(|(id, topics, listening)| InterestView {
+    let trusted = |peer: &NodeId| node.trust().is_mutual(peer);
+    let peers = service.listening_peers().into_iter().filter(|(id, ..)| trusted(id));
+    let peers = peers.map(|(id, topics, listening)| InterestView {
         peer: address(&node, id),
         peer_name: name(id),
         topics: texts(&topics),
@@ -238,6 +245,7 @@ pub(crate) async fn acknowledge(
         };
         places.push((of, position));
     }
+    own(&name)?;
     node.events().acknowledge(&name, &places).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -249,6 +257,7 @@ pub(crate) async fn remove_cursor(
     State(node): State<Arc<Node>>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Failure> {
+    own(&name)?;
     node.events().remove_cursor(&name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -306,7 +315,7 @@ impl From<PublishError> for Failure {
             PublishError::TooMuch { .. } => Self::new(ErrorCode::TooLarge, message),
             PublishError::TooLong { .. } => Self::new(ErrorCode::TooLarge, message)
                 .hint("pilotctl data send PEER FILE  # for what is large"),
-            PublishError::TooManyRetained(_) => Self::new(ErrorCode::LimitExceeded, message)
+            PublishError::TooManyRetained => Self::new(ErrorCode::LimitExceeded, message)
                 .hint("pilotctl events publish --topic TOPIC --data null --retain  # ends one"),
             PublishError::NoRoom(error) => error.into(),
             // They went out.
@@ -315,7 +324,11 @@ impl From<PublishError> for Failure {
                                not kept for others";
                 Self::new(ErrorCode::DiskFull, message).hint("pilotctl doctor")
             }
-            PublishError::NotRetained(error) => error.into(),
+            PublishError::NotRetained(error) => {
+                let message =
+                    format!("the events were published, but the value is not kept: {error}");
+                Self::new(ErrorCode::DiskFull, message).hint("pilotctl doctor")
+            }
             PublishError::NotKept(_) => Self::internal(&error),
         }
     }

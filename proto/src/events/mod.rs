@@ -10,7 +10,7 @@
 //!         Interest                         ->                (changed)
 //!                                          <-  Told::From
 //! fetch:  EventsRequest::Fetch(Fetch)      ->
-//!                                          <-  Told::Events, Told::Gap, …, Told::Done
+//!                                          <-  Told::Events, Told::Gap, …, Told::More or Done
 //! ```
 //!
 //! A peer gets each event once, however many subscribers it has. Nothing is
@@ -35,8 +35,16 @@ pub const MAX_FILTERS: usize = 256;
 pub const MAX_INTEREST_FRAME: usize = 256 * 1024;
 /// Bytes of records in one frame: some, or one long one.
 pub const MAX_RECORDS: usize = 512 * 1024;
+/// Signed events in one frame: each costs its reader a verification.
+pub const MAX_SIGNED: usize = 256;
 /// Bytes of a frame from a publisher.
 pub const MAX_EVENTS_FRAME: usize = MAX_RECORDS + 64;
+
+/// Numbers of events, and counts of those that are lost, are below it: an id
+/// has no more bits for them.
+pub const SEQ_END: u64 = 1 << 40;
+/// Epochs are below it: milliseconds until the year 10889.
+pub const EPOCH_END: u64 = 1 << 48;
 
 /// One of a node's streams of events; each has [`Position`]s of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -92,6 +100,9 @@ pub struct Fetch {
     pub past: Past,
     /// Up to this one.
     pub until: Position,
+    /// What of it is handed on to others, as in an [`Interest`].
+    #[serde(deserialize_with = "list::at_most::<MAX_FILTERS, _, _>")]
+    pub signed: Vec<TopicFilter>,
 }
 
 /// What part of the past.
@@ -105,6 +116,23 @@ pub enum Past {
     Last(u32),
     /// The last value of each topic for which it was kept.
     Retained,
+}
+
+impl Told {
+    /// Whether its numbers are such that events can have.
+    #[must_use]
+    pub const fn is_valid(&self) -> bool {
+        const fn is(position: Position) -> bool {
+            position.epoch < EPOCH_END && position.seq < SEQ_END
+        }
+        match self {
+            Self::From { own, relayed, .. } => is(*own) && is(*relayed),
+            Self::Events { epoch, through, .. } => *epoch < EPOCH_END && *through < SEQ_END,
+            Self::Gap { count, through, .. } => *count < SEQ_END && is(*through),
+            Self::More { after } => is(*after),
+            Self::Done => true,
+        }
+    }
 }
 
 /// What a publisher says.
@@ -138,6 +166,11 @@ pub enum Told {
         count: u64,
         /// Up to this one.
         through: Position,
+    },
+    /// There is more of it, to be asked for.
+    More {
+        /// After this one.
+        after: Position,
     },
     /// It was all, and from here on the stream of those who follow goes on.
     Done,

@@ -36,7 +36,7 @@ fn records() -> Bytes {
 pub(crate) fn requests() -> Vec<(&'static str, EventsRequest)> {
     let fetch = |stream, past| {
         let (filters, until) = (filters(&["specialist.*"]), at(300));
-        EventsRequest::Fetch(Fetch { stream, filters, past, until })
+        EventsRequest::Fetch(Fetch { stream, filters, past, until, signed: Vec::new() })
     };
     vec![
         ("follow", EventsRequest::Follow(interest())),
@@ -61,6 +61,7 @@ pub(crate) fn told() -> Vec<(&'static str, Told)> {
         ("events", events(records())),
         ("no event", events(Bytes::new())),
         ("gap", Told::Gap { stream: Stream::Relayed, count: 5, through: at(9) }),
+        ("more", Told::More { after: at(9) }),
         ("done", Told::Done),
     ]
 }

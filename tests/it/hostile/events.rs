@@ -102,6 +102,8 @@ fn what_is_no_event_of_the_peer_ends_its_stream_and_reaches_nobody() {
         events(Stream::Relayed, 9, &[event(1, "a", "1")]),
         events(Stream::Automatic, 9, &[event(1, "a", "1")]),
         Told::Done,
+        Told::Gap { stream: Stream::Own, count: u64::MAX, through: at(9) },
+        events(Stream::Own, u64::MAX, &[event(u64::MAX, "a", "1")]),
         garbage,
     ];
     for told in bad {
@@ -134,7 +136,7 @@ fn nobody_is_told_what_it_may_not_hear() {
     let fetch = |stream| {
         let filters = vec![">".parse().unwrap()];
         let (past, until) = (Past::After(at(0)), Position { epoch: u64::MAX, seq: u64::MAX });
-        EventsRequest::Fetch(Fetch { stream, filters, past, until })
+        EventsRequest::Fetch(Fetch { stream, filters, past, until, signed: Vec::new() })
     };
     let ask = |request: &EventsRequest| {
         let mut framed = puppet.open(&session, Service::Events.number()).unwrap();

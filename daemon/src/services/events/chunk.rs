@@ -22,10 +22,10 @@ pub(crate) enum Chunk {
 }
 
 impl Chunk {
-    pub(super) fn of(item: Item, after: Position, through: Position) -> Self {
+    pub(super) fn of(item: Item, after: Position) -> Self {
         match item {
             Item::Events { epoch, records } => Self::Events { epoch, after, records },
-            Item::Gap(count) => Self::Gap { count, through },
+            Item::Gap { count, through } => Self::Gap { count, through },
         }
     }
 }

@@ -94,14 +94,13 @@ impl Cursors {
         cursor.from = subscribe.from;
         let mut batch = store.batch();
         rows::put_cursor(&mut batch, name.to_owned(), &subscribe.filters, subscribe.from);
-        let before = cursor.clone();
         for (place, position) in heads {
             if !cursor.places.contains_key(place) {
                 cursor.places.insert(*place, *position);
                 rows::put_place(&mut batch, name.to_owned(), *place, *position);
             }
         }
-        Ok((before, store.commit(batch)))
+        Ok((cursor.clone(), store.commit(batch)))
     }
 
     pub(super) fn release(&self, name: &str) {
@@ -137,7 +136,8 @@ impl Cursors {
         for (place, position) in places {
             // Of a stream that it never read nothing is acknowledged.
             let Some(known) = cursor.places.get_mut(place) else { continue };
-            if *position > *known {
+            // Also again: what was written before may not have been.
+            if *position >= *known {
                 *known = *position;
                 rows::put_place(&mut batch, name.to_owned(), *place, *position);
             }

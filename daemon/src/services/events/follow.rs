@@ -8,7 +8,8 @@ use pilot_events::Block;
 use pilot_identity::{NodeId, Scope};
 use pilot_overlay::Session;
 use pilot_proto::events::{
-    EventsRequest, Interest, MAX_EVENTS_FRAME, MAX_INTEREST_FRAME, Records, Stream, Told,
+    EventsRequest, Interest, MAX_EVENTS_FRAME, MAX_INTEREST_FRAME, MAX_SIGNED, Records, Stream,
+    Told,
 };
 use pilot_proto::{Position, Service, close, is_reserved_topic};
 use pilot_transport::{Framed, FramedError, RecvStream, next_frame, send_frame};
@@ -17,6 +18,7 @@ use tokio::sync::{Notify, watch};
 
 use super::EventsService;
 use super::feed::Feed;
+use crate::clock;
 use crate::services::links::{AFTER_FAILURE, Owing};
 
 /// Pause before a peer is asked again that does not tell its events.
@@ -68,6 +70,10 @@ pub(super) enum HeardError {
     Signature,
     #[error("it answers what was not asked")]
     Unasked,
+    #[error("a number that no event has")]
+    Number,
+    #[error("the peer may not send events here")]
+    NotAllowed,
 }
 
 impl Remote {
@@ -164,13 +170,19 @@ impl EventsService {
             self.hear_first(&remote, asked, &mut recv).await?;
             confirmed.notify_one();
             while let Some(told) = next_frame::<Told>(&mut recv, MAX_EVENTS_FRAME).await? {
+                if !told.is_valid() {
+                    return Err(HeardError::Number);
+                }
                 match told {
                     Told::From { serial, own, relayed } => {
                         self.begin_names(remote.peer, own, relayed);
                         remote.since.send_replace(Some(Since { serial, own, relayed }));
                         confirmed.notify_one();
                     }
-                    other @ (Told::Events { .. } | Told::Gap { .. } | Told::Done) => {
+                    other @ (Told::Events { .. }
+                    | Told::Gap { .. }
+                    | Told::More { .. }
+                    | Told::Done) => {
                         self.heard(&remote, other)?;
                     }
                 }
@@ -187,6 +199,9 @@ impl EventsService {
                             self.wants.note_told(peer, &latest);
                         }
                     }
+                }
+                if !self.trust.allows(peer, Scope::Events) {
+                    return Err(HeardError::NotAllowed);
                 }
                 let now = self.wants.of_peer(&peer);
                 let is_new = now.serial != lock(&latest).serial;
@@ -214,13 +229,15 @@ impl EventsService {
         asked: (Option<Position>, Option<Position>),
         recv: &mut RecvStream,
     ) -> Result<(), HeardError> {
-        match next_frame::<Told>(recv, MAX_EVENTS_FRAME).await? {
+        match next_frame::<Told>(recv, MAX_EVENTS_FRAME).await?.filter(Told::is_valid) {
             Some(Told::From { serial, own, relayed }) => {
                 self.begin_names(remote.peer, own, relayed);
                 remote.begin(asked, Since { serial, own, relayed });
                 Ok(())
             }
-            Some(Told::Events { .. } | Told::Gap { .. } | Told::Done) => Err(HeardError::Unasked),
+            Some(Told::Events { .. } | Told::Gap { .. } | Told::More { .. } | Told::Done) => {
+                Err(HeardError::Unasked)
+            }
             None => Err(FramedError::Ended.into()),
         }
     }
@@ -239,10 +256,11 @@ impl EventsService {
     fn heard(&self, remote: &Remote, told: Told) -> Result<(), HeardError> {
         match told {
             Told::Events { stream, epoch, through, records } => {
-                let found = checked(remote.peer, self.me, stream, epoch, through, &records)?;
+                let found = self.checked(remote.peer, stream, epoch, through, &records)?;
+                let records = self.unknown(stream, records);
                 self.data.give_way();
                 self.counters.heard(found.count);
-                self.topics.note_all(remote.peer, &records);
+                self.topics.note_all(remote.peer, &records, clock::now().as_millis());
                 let feed = remote.feed(stream);
                 feed.change(|tail| {
                     tail.push(Block { epoch, last: found.last, count: found.count, records });
@@ -254,7 +272,7 @@ impl EventsService {
                 remote.feed(stream).change(|tail| tail.push_gap(count, through));
                 Ok(())
             }
-            Told::From { .. } | Told::Done => Err(HeardError::Unasked),
+            Told::From { .. } | Told::More { .. } | Told::Done => Err(HeardError::Unasked),
         }
     }
 }
@@ -268,42 +286,71 @@ pub(super) struct Checked {
     pub(super) count: u64,
 }
 
-/// Checks what a peer says: its events are in order, each is a line of JSON
-/// about what a node may publish, and what it hands on is signed.
-pub(super) fn checked(
-    peer: NodeId,
-    me: NodeId,
-    stream: Stream,
-    epoch: u64,
-    through: u64,
-    records: &Bytes,
-) -> Result<Checked, HeardError> {
-    let mut found = Checked { last: 0, count: 0 };
-    for record in Records::of(records) {
-        let (record, _) = record?;
-        if record.seq <= found.last || record.seq > through {
-            return Err(HeardError::Order);
-        }
-        if is_reserved_topic(record.topic) {
-            return Err(HeardError::Reserved);
-        }
-        serde_json::from_str::<IgnoredAny>(record.data).map_err(|_| HeardError::Json)?;
-        match (stream, &record.origin) {
-            (Stream::Own, None) => {}
-            (Stream::Own, Some(origin)) => {
-                let position = Position { epoch, seq: record.seq };
-                if origin.publisher != peer || origin.position != position {
-                    return Err(HeardError::Signature);
-                }
-                signed(&record)?;
+impl EventsService {
+    /// Checks what a peer says: its events are in order, each is a line of JSON
+    /// about what a node may publish, and what it hands on is signed.
+    pub(super) fn checked(
+        &self,
+        peer: NodeId,
+        stream: Stream,
+        epoch: u64,
+        through: u64,
+        records: &Bytes,
+    ) -> Result<Checked, HeardError> {
+        let mut found = Checked { last: 0, count: 0 };
+        let mut proofs = 0;
+        for record in Records::of(records) {
+            let (record, _) = record?;
+            if record.seq <= found.last || record.seq > through {
+                return Err(HeardError::Order);
             }
-            (Stream::Relayed, Some(origin)) if origin.publisher != me => signed(&record)?,
-            (Stream::Relayed, Some(_) | None) => return Err(HeardError::Signature),
-            (Stream::Automatic, _) => return Err(HeardError::Unasked),
+            if is_reserved_topic(record.topic) {
+                return Err(HeardError::Reserved);
+            }
+            serde_json::from_str::<IgnoredAny>(record.data).map_err(|_| HeardError::Json)?;
+            proofs += usize::from(record.origin.is_some());
+            if proofs > MAX_SIGNED {
+                return Err(HeardError::Signature);
+            }
+            match (stream, &record.origin) {
+                (Stream::Own, None) => {}
+                (Stream::Own, Some(origin)) => {
+                    let position = Position { epoch, seq: record.seq };
+                    if origin.publisher != peer
+                        || origin.position != position
+                        || !self.relay.hands_on(&peer)
+                    {
+                        return Err(HeardError::Signature);
+                    }
+                    signed(&record)?;
+                }
+                (Stream::Relayed, Some(origin)) if origin.publisher != self.me => signed(&record)?,
+                (Stream::Relayed, Some(_) | None) => return Err(HeardError::Signature),
+                (Stream::Automatic, _) => return Err(HeardError::Unasked),
+            }
+            found = Checked { last: record.seq, count: found.count + 1 };
         }
-        found = Checked { last: record.seq, count: found.count + 1 };
+        Ok(found)
     }
-    Ok(found)
+
+    /// Those of some events that are handed on which do not come here from
+    /// their publisher itself.
+    pub(super) fn unknown(&self, stream: Stream, records: Bytes) -> Bytes {
+        if stream != Stream::Relayed {
+            return records;
+        }
+        let mut unknown = Vec::new();
+        for (record, bytes) in Records::of(&records).map_while(Result::ok) {
+            let publisher = record.origin.map(|origin| origin.publisher);
+            let is_known = publisher.is_some_and(|publisher| {
+                self.trust.is_mutual(&publisher) && self.trust.allows(publisher, Scope::Events)
+            });
+            if !is_known {
+                unknown.extend_from_slice(bytes);
+            }
+        }
+        if unknown.len() == records.len() { records } else { unknown.into() }
+    }
 }
 
 fn signed(record: &pilot_proto::events::Record<'_>) -> Result<(), HeardError> {

@@ -7,6 +7,7 @@ use pilot_events::Filters;
 use pilot_identity::NodeId;
 use pilot_proto::TopicFilter;
 use pilot_proto::events::Interest;
+use tokio_util::sync::CancellationToken;
 
 /// What each peer wants: those that are connected, and those that will fetch
 /// what they want when they return.
@@ -16,8 +17,10 @@ pub(super) struct Interests(Arc<Mutex<BTreeMap<NodeId, Wanted>>>);
 #[derive(Default)]
 struct Wanted {
     /// Of each stream by which it follows, by its number.
-    live: BTreeMap<u64, (Filters, Vec<TopicFilter>)>,
+    live: BTreeMap<u64, Filters>,
     streams: u64,
+    /// Ends the stream before.
+    newest: CancellationToken,
     durable: Vec<TopicFilter>,
 }
 
@@ -26,6 +29,7 @@ pub(super) struct Listening {
     interests: Interests,
     peer: NodeId,
     stream: u64,
+    newer: CancellationToken,
 }
 
 impl Interests {
@@ -37,13 +41,15 @@ impl Interests {
 
     /// A peer begins to follow.
     pub(super) fn connect(&self, peer: NodeId, interest: &Interest) -> Listening {
-        let stream = {
+        let (stream, newer) = {
             let mut all = self.lock();
             let wanted = all.entry(peer).or_default();
             wanted.streams += 1;
-            wanted.streams
+            wanted.newest.cancel();
+            wanted.newest = CancellationToken::new();
+            (wanted.streams, wanted.newest.clone())
         };
-        let listening = Listening { interests: self.clone(), peer, stream };
+        let listening = Listening { interests: self.clone(), peer, stream, newer };
         listening.change(interest);
         listening
     }
@@ -61,7 +67,7 @@ impl Interests {
     pub(super) fn of_topics(&self, topics: &[&str]) -> Vec<NodeId> {
         let all = self.lock();
         let wants = |wanted: &Wanted, topic: &&str| {
-            wanted.live.values().any(|(filters, _)| filters.matches(topic))
+            wanted.live.values().any(|filters| filters.matches(topic))
                 || wanted.durable.iter().any(|filter| filter.matches(topic))
         };
         let wanting =
@@ -69,20 +75,11 @@ impl Interests {
         wanting.map(|(peer, _)| *peer).collect()
     }
 
-    /// What a peer fetches, signed as what it follows.
-    pub(super) fn signed(&self, peer: &NodeId, live: Vec<TopicFilter>) -> Interest {
-        let all = self.lock();
-        let following = all.get(peer).into_iter().flat_map(|wanted| wanted.live.values());
-        let signed = following.flat_map(|(_, signed)| signed.iter().cloned()).collect();
-        let (durable, own, relayed) = (Vec::new(), None, None);
-        Interest { serial: 0, live, durable, signed, own, relayed }
-    }
-
     /// Each peer that wants something, and whether it follows.
     pub(super) fn peers(&self) -> Vec<(NodeId, Vec<TopicFilter>, bool)> {
         let all = self.lock();
         let described = all.iter().map(|(peer, wanted)| {
-            let live = wanted.live.values().flat_map(|(filters, _)| filters.as_slice());
+            let live = wanted.live.values().flat_map(Filters::as_slice);
             let filters = Filters::of(live.chain(&wanted.durable));
             (*peer, filters.as_slice().to_vec(), !wanted.live.is_empty())
         });
@@ -95,11 +92,16 @@ impl Interests {
 }
 
 impl Listening {
+    /// Resolves when the peer follows by another stream.
+    pub(super) async fn replaced(&self) {
+        self.newer.cancelled().await;
+    }
+
     /// It wants something else.
     pub(super) fn change(&self, interest: &Interest) {
         if let Some(wanted) = self.interests.lock().get_mut(&self.peer) {
             let filters = Filters::of(interest.live.iter().chain(&interest.signed));
-            wanted.live.insert(self.stream, (filters, interest.signed.clone()));
+            wanted.live.insert(self.stream, filters);
         }
     }
 }

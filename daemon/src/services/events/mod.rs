@@ -21,6 +21,7 @@ mod source;
 mod stream;
 mod subscription;
 mod topics;
+mod turns;
 mod wants;
 
 use std::collections::BTreeMap;
@@ -33,7 +34,7 @@ use pilot_overlay::Overlay;
 use pilot_proto::TopicFilter;
 use pilot_proto::events::Stream;
 use pilot_store::{ReadError, Store};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -59,16 +60,14 @@ pub(crate) use stream::{NewEvent, PublishError, Published, RequestId};
 pub(crate) use subscription::{BeginAt, Delivery, Subscribe};
 use topics::Topics;
 pub(crate) use topics::Traffic;
+use turns::Turns;
 use wants::Wants;
-
-/// Peers that fetch at once what they missed. Further ones wait.
-const FETCHES: usize = 16;
 
 /// Bytes of the journal of what the daemon itself says.
 const AUTOMATIC: u64 = 16 * 1024 * 1024;
 
 /// How long its appends gather: nobody waits for them.
-const GATHER: Duration = Duration::from_millis(100);
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +106,7 @@ pub(crate) struct EventsService {
     remotes: Mutex<BTreeMap<NodeId, Arc<Remote>>>,
     /// Counts changes of trust.
     standings: watch::Sender<u64>,
-    fetches: Semaphore,
+    fetches: Turns,
     links: Links,
     overlay: OnceLock<Overlay>,
     tasks: TaskTracker,
@@ -148,7 +147,7 @@ impl EventsService {
             counters: Counters::default(),
             remotes: Mutex::default(),
             standings: watch::Sender::new(0),
-            fetches: Semaphore::new(FETCHES),
+            fetches: Turns::default(),
             links: Links::new(tasks, stop),
             overlay: OnceLock::new(),
             store,
@@ -159,6 +158,9 @@ impl EventsService {
 
     /// Gives it the overlay; once, at start.
     pub(crate) fn connect(self: &Arc<Self>, overlay: Overlay) {
+        for stream in [&self.own, &self.relayed] {
+            self.tasks.spawn(Arc::clone(stream).tell_all(self.stop.clone()));
+        }
         if self.overlay.set(overlay).is_err() {
             tracing::error!("the events service was connected twice");
             return;
@@ -181,7 +183,6 @@ impl EventsService {
         request: Option<RequestId>,
     ) -> Result<(Published, usize), PublishError> {
         self.store.room_for_new_work().map_err(PublishError::NoRoom)?;
-        self.retained.has_room(events)?;
         self.own.room().await;
         let mut topics: Vec<&str> = Vec::new();
         for event in events {
@@ -194,18 +195,21 @@ impl EventsService {
         let peers = self.interests.of_topics(&topics);
         let peers = peers.into_iter().filter(|peer| self.trust.allows(*peer, Scope::Events));
         let peers = peers.count();
+        // From here to the value that is kept nothing is waited for: whoever
+        // asked may go away.
+        self.retained.has_room(events)?;
         let (published, is_repeated) = self.own.publish(events, request)?;
-        // Whoever tells them to peers goes first, and so does what it sends: the
-        // answer is longer under way than it takes.
-        tokio::task::yield_now().await;
-        tokio::task::yield_now().await;
+        let values = self.retained.keep(events, published, &self.store);
         self.data.give_way();
         if !is_repeated {
             let count = published.last.seq - published.first.seq + 1;
             self.counters.published(count);
             self.note_topics(events, &topics);
         }
-        let values = self.retained.keep(events, published, &self.store);
+        // Whoever tells them to peers goes first, and so does what it sends: the
+        // answer is longer under way than it takes.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
         self.own.kept(published.last).await?;
         if let Some(values) = values {
             values.await.map_err(PublishError::NotRetained)?;
@@ -272,11 +276,12 @@ impl EventsService {
 
     /// Writes what a peer will fetch when it returns. If it is lost, the peer
     /// tells it again.
-    fn keep_interest(&self, peer: NodeId, durable: &[TopicFilter]) {
+    async fn keep_interest(&self, peer: NodeId, durable: &[TopicFilter]) {
         if self.interests.set_durable(peer, durable) {
             let mut batch = self.store.batch();
             rows::put_interest(&mut batch, peer, durable);
-            drop(self.store.commit(batch));
+            // One at a time of each peer, however often it changes its mind.
+            drop(self.store.commit(batch).await);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::clock;
 
 /// Most events that can be asked for by their number, and their bytes.
 pub(crate) const MAX_LAST: u32 = 10_000;
-const MAX_LAST_BYTES: usize = 16 * 1024 * 1024;
+const MAX_LAST_BYTES: usize = 4 * 1024 * 1024;
 
 /// Reads a part of the past from its first to its last event.
 pub(super) struct PastReader {
@@ -67,7 +67,15 @@ impl PastReader {
         }
     }
 
-    /// Up to which of them the next ones follow.
+    /// Where it can be gone on later; none in the middle of something, or at the end.
+    pub(super) fn rest(&self) -> Option<Position> {
+        match self.rest {
+            Rest::After(position) if self.found.is_empty() => Some(position),
+            Rest::After(_) | Rest::Last(_) | Rest::Retained(_) | Rest::Over => None,
+        }
+    }
+
+    /// The next of it; none at the end.
     pub(super) async fn next(&mut self) -> Option<Chunk> {
         loop {
             if let Some(chunk) = self.found.pop_front() {
@@ -95,7 +103,7 @@ impl PastReader {
             Read::Nothing => {}
             Read::Page(page) => {
                 for item in page.items {
-                    let chunk = Chunk::of(item, after, page.next.position);
+                    let chunk = Chunk::of(item, after);
                     self.found.push_back(self.sifted(chunk));
                 }
                 self.rest = Rest::After(page.next.position);
@@ -136,7 +144,7 @@ impl PastReader {
             match feed.read(cursor, PAGE) {
                 Read::Page(page) => {
                     for item in page.items {
-                        let chunk = Chunk::of(item, Position::START, page.next.position);
+                        let chunk = Chunk::of(item, Position::START);
                         self.found.push_back(self.sifted(chunk));
                     }
                     cursor = page.next;

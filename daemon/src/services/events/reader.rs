@@ -63,8 +63,7 @@ impl Reader {
             match self.stream.feed.read(self.cursor, PAGE) {
                 Read::Page(Page { items, next }) => {
                     let after = self.cursor.position;
-                    let chunks =
-                        items.into_iter().map(|item| Chunk::of(item, after, next.position));
+                    let chunks = items.into_iter().map(|item| Chunk::of(item, after));
                     self.read.extend(chunks);
                     self.cursor = next;
                 }

@@ -6,12 +6,13 @@
 //! that stream as they read any other.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pilot_events::Filters;
 use pilot_identity::NodeId;
-use pilot_proto::events::{Origin, Past, Records, Stream};
+use pilot_proto::events::{Past, Records, Stream};
 use pilot_proto::{Position, TopicFilter};
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +37,7 @@ pub(crate) fn is_relays(name: &str) -> bool {
 }
 
 fn name_of(publisher: &NodeId) -> String {
-    format!("{NAME}{}", publisher.short())
+    format!("{NAME}{publisher}")
 }
 
 /// Pause before events are handed on that could not be written.
@@ -74,6 +75,17 @@ pub(crate) enum RelayError {
     Commit(#[from] pilot_store::CommitError),
 }
 
+/// What keeps a relay from going on.
+#[derive(Debug, thiserror::Error)]
+enum RelayingError {
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error("the publisher sends what is to be handed on without its signature")]
+    Unsigned,
+}
+
 impl Relay {
     pub(super) fn of(rules: Vec<RelayRule>) -> Self {
         Self { rules: Mutex::new(rules), running: Mutex::default() }
@@ -83,6 +95,16 @@ impl Relay {
     pub(super) fn allows(&self, from: &NodeId, to: &NodeId, topic: &str) -> bool {
         let rules = self.lock();
         rules.iter().any(|rule| rule.from == *from && rule.to == *to && rule.filter.matches(topic))
+    }
+
+    /// Whether events of this peer are handed on.
+    pub(super) fn hands_on(&self, from: &NodeId) -> bool {
+        self.lock().iter().any(|rule| rule.from == *from)
+    }
+
+    /// Whether there is a rule for this peer.
+    pub(super) fn is_for(&self, to: &NodeId) -> bool {
+        self.lock().iter().any(|rule| rule.to == *to)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<RelayRule>> {
@@ -114,17 +136,16 @@ impl EventsService {
         }
         let mut batch = self.store.batch();
         rows::put_relay(&mut batch, rule.clone());
-        let commit = {
+        if self.relay.lock().len() >= MAX_RULES {
+            return Err(RelayError::TooMany);
+        }
+        self.store.commit(batch).await?;
+        {
             let mut rules = self.relay.lock();
-            if rules.len() >= MAX_RULES {
-                return Err(RelayError::TooMany);
-            }
             if !rules.contains(&rule) {
                 rules.push(rule);
             }
-            self.store.commit(batch)
-        };
-        commit.await?;
+        }
         self.run_relays();
         Ok(())
     }
@@ -136,13 +157,19 @@ impl EventsService {
     ) -> Result<bool, RelayError> {
         let mut batch = self.store.batch();
         rows::remove_relay(&mut batch, rule.clone());
-        let (commit, was_there) = {
+        // At once; again from the disk if it cannot be written.
+        let was_there = {
             let mut rules = self.relay.lock();
             let before = rules.len();
             rules.retain(|other| other != rule);
-            (self.store.commit(batch), rules.len() < before)
+            rules.len() < before
         };
-        commit.await?;
+        if let Err(error) = self.store.commit(batch).await {
+            if was_there {
+                self.relay.lock().push(rule.clone());
+            }
+            return Err(error.into());
+        }
         self.run_relays();
         Ok(was_there)
     }
@@ -172,10 +199,7 @@ impl EventsService {
             self.tasks.spawn(async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    ended = service.relay_of(publisher, filters) => if let Err(error) = ended {
-                        tracing::error!(peer = %publisher.short(), %error,
-                            "events of a peer are not handed on");
-                    }
+                    () = service.relay_on(publisher, filters) => {}
                 }
             });
         }
@@ -184,7 +208,11 @@ impl EventsService {
     /// Nothing is kept any more for a publisher of which nothing is handed on.
     async fn forget_relay(self: &Arc<Self>, name: &str) {
         // The subscriber may still be ending.
-        while let Err(CursorError::Used(_)) = self.remove_cursor(name).await {
+        let is_needed =
+            || self.relay.publishers().keys().any(|publisher| name == name_of(publisher));
+        while !is_needed()
+            && let Err(CursorError::Used(_)) = self.remove_cursor(name).await
+        {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = tokio::time::sleep(LOOK) => {}
@@ -192,29 +220,38 @@ impl EventsService {
         }
     }
 
-    /// Hands on what one peer publishes.
+    /// Hands on what one peer publishes, also after trouble.
+    async fn relay_on(self: &Arc<Self>, from: NodeId, filters: Vec<TopicFilter>) {
+        loop {
+            match self.relay_of(from, &filters).await {
+                // The one before may still be ending.
+                Err(RelayingError::Cursor(CursorError::Used(_))) => {
+                    tokio::time::sleep(LOOK).await;
+                }
+                Err(error) => {
+                    tracing::warn!(peer = %from.short(), %error,
+                        "events of a peer are not handed on just now");
+                    tokio::time::sleep(LATER).await;
+                }
+                Ok(never) => match never {},
+            }
+        }
+    }
+
     async fn relay_of(
         self: &Arc<Self>,
         from: NodeId,
-        filters: Vec<TopicFilter>,
-    ) -> Result<(), CursorError> {
+        filters: &[TopicFilter],
+    ) -> Result<Infallible, RelayingError> {
         let name = name_of(&from);
         let subscribe = Subscribe {
-            filters,
+            filters: filters.to_vec(),
             from: Some(from),
             begin: BeginAt::Cursor(name.clone()),
             on_lag: OnLag::CatchUp,
         };
-        // The one before may still be ending.
-        let mut subscription = loop {
-            match self.subscribe(subscribe.clone()).await {
-                Err(CursorError::Used(_)) => {
-                    tokio::time::sleep(LOOK).await;
-                }
-                other => break other?,
-            }
-        };
-        let mut known = self.last_relayed(from).await;
+        let mut subscription = self.subscribe(subscribe).await?;
+        let known = self.last_relayed(from).await;
         loop {
             let delivery = subscription.next().await;
             if delivery.of.1 != Stream::Own {
@@ -227,40 +264,40 @@ impl EventsService {
                     continue;
                 }
             };
-            let wanted: Vec<(Origin, NewEvent<'_>)> = subscription
-                .sieve()
-                .sift(epoch, after, &records)
-                .filter_map(|(record, _)| {
-                    let origin = record.origin.filter(|origin| origin.position > known)?;
-                    let new = NewEvent {
+            let mut events = Vec::new();
+            let mut last = None;
+            for (record, _) in subscription.sieve().sift(epoch, after, &records) {
+                let origin = record.origin.ok_or(RelayingError::Unsigned)?;
+                last = Some(origin.position);
+                if origin.position > known {
+                    events.push(NewEvent {
                         topic: record.topic,
                         data: record.data,
                         retained: record.retained,
                         origin: Some((origin, record.at)),
-                    };
-                    Some((origin, new))
-                })
-                .collect();
-            let Some((last, _)) = wanted.last() else { continue };
-            let place = ((from, Stream::Own), last.position);
-            let events: Vec<NewEvent<'_>> = wanted.iter().map(|(_, event)| *event).collect();
-            while let Err(error) = self.hand_on(&events).await {
-                tracing::warn!(peer = %from.short(), %error, "events are not handed on now");
-                tokio::time::sleep(LATER).await;
+                    });
+                }
             }
-            known = last.position;
-            if let Ok(commit) = self.cursors.acknowledge(&name, &[place], &self.store) {
-                // If it is lost, they are handed on once more after a restart.
-                drop(commit.await);
+            let Some(last) = last else { continue };
+            if !events.is_empty() {
+                self.hand_on(&events).await?;
             }
+            let place = ((from, Stream::Own), last);
+            // If it is lost, the last that was handed on is known all the same.
+            drop(self.cursors.acknowledge(&name, &[place], &self.store)?.await);
         }
     }
 
-    async fn hand_on(&self, events: &[NewEvent<'_>]) -> Result<(), PublishError> {
+    /// Writes events into the relayed stream. If there is no room for them, those
+    /// who are away see a gap.
+    async fn hand_on(&self, events: &[NewEvent<'_>]) -> Result<(), RelayingError> {
         let relayed = self.kept(Stream::Relayed);
         relayed.room().await;
         let (published, _) = relayed.publish(events, None)?;
-        relayed.kept(published.last).await
+        if let Err(error) = relayed.kept(published.last).await {
+            tracing::warn!(%error, "events were handed on, but are not kept");
+        }
+        Ok(())
     }
 
     /// The last event of a peer that was handed on before a crash kept it from

@@ -13,8 +13,10 @@ use super::stream::{NewEvent, PublishError, Published};
 use crate::clock;
 use crate::store::events as rows;
 
-/// Topics with a value that is kept. Beyond it publishing one is refused.
+/// Topics with a value that is kept, and bytes of all of them. Beyond it
+/// publishing one is refused.
 pub(crate) const MAX_RETAINED: usize = 4096;
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// A value that says that there is none any more.
 const NONE: &str = "null";
@@ -48,9 +50,13 @@ impl Retained {
     /// Whether there would be room for the values of these events.
     pub(super) fn has_room(&self, events: &[NewEvent<'_>]) -> Result<(), PublishError> {
         let values = self.lock();
-        let new = events.iter().filter(|event| event.retained && !values.contains_key(event.topic));
-        if new.count() + values.len() > MAX_RETAINED {
-            return Err(PublishError::TooManyRetained(MAX_RETAINED));
+        let kept = || events.iter().filter(|event| event.retained && event.data != NONE);
+        let new = kept().filter(|event| !values.contains_key(event.topic)).count();
+        let bytes: usize = values.values().map(|value| value.record.len()).sum();
+        let more: usize = kept().map(|event| event.topic.len() + event.data.len()).sum();
+        let is_too_much = new > 0 && new + values.len() > MAX_RETAINED;
+        if is_too_much || more > 0 && more + bytes > MAX_BYTES {
+            return Err(PublishError::TooManyRetained);
         }
         Ok(())
     }

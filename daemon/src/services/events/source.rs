@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilot_events::{Cursor, Filters, Page, Read};
-use pilot_identity::NodeId;
+use pilot_identity::{NodeId, Scope};
 use pilot_proto::events::{
     EventsRequest, Fetch, MAX_EVENTS_FRAME, MAX_INTEREST_FRAME, Past, Stream, Told,
 };
 use pilot_proto::{Position, Service};
 use pilot_transport::{Framed, FramedError};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::EventsService;
 use super::chunk::{Chunk, PAGE, Sieve};
-use super::follow::{HeardError, Remote, checked};
+use super::follow::{HeardError, Remote, Since};
 use super::past::PastReader;
 use super::reader::{OnLag, Reader};
 
@@ -24,6 +25,10 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 /// How long a publisher may rest while it says what it has.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bytes of a part of what was missed: a publisher sends 1 MiB, and what belongs
+/// together beyond that.
+const MAX_PAGE: usize = 16 * 1024 * 1024;
 
 /// What a subscriber wants of a stream, before what comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +119,7 @@ pub(super) struct RemoteSource {
     remote: Arc<Remote>,
     stream: Stream,
     wanted: Wanted,
-    since: watch::Receiver<Option<super::follow::Since>>,
+    since: watch::Receiver<Option<Since>>,
     news: watch::Receiver<()>,
     step: Step,
     ready: std::collections::VecDeque<Chunk>,
@@ -127,7 +132,7 @@ enum Step {
     /// The peer has not been heard yet.
     Waiting(Begin),
     /// What it missed is being fetched.
-    Missed { past: Past, until: Position, from: Option<Framed> },
+    Missed { past: Past, until: Position },
     /// What comes.
     Live(Cursor),
 }
@@ -167,9 +172,7 @@ impl RemoteSource {
     /// Waits until the peer tells this subscriber what it publishes.
     async fn begin(&mut self, begin: Begin) {
         let serial = self.wanted.serial;
-        let holds = |since: &Option<super::follow::Since>| {
-            since.is_some_and(|since| since.serial >= serial)
-        };
+        let holds = |since: &Option<Since>| since.is_some_and(|since| since.serial >= serial);
         let since = match self.since.wait_for(holds).await {
             Ok(since) => *since,
             // The remote is part of this.
@@ -183,75 +186,82 @@ impl RemoteSource {
             self.service.cursors.begin(name, place, from, &self.service.store);
         }
         self.step = match begin {
-            Begin::Past(past) => Step::Missed { past, until: from, from: None },
+            Begin::Past(past) => Step::Missed { past, until: from },
             Begin::Place(place) if place < from => {
-                Step::Missed { past: Past::After(place), until: from, from: None }
+                Step::Missed { past: Past::After(place), until: from }
+            }
+            // Of an epoch that the peer has forgotten.
+            Begin::Place(place) if place.epoch > from.epoch => {
+                Step::Live(self.remote.feed(self.stream).cursor(from))
             }
             Begin::Place(place) => Step::Live(self.remote.feed(self.stream).cursor(place)),
             Begin::Now => Step::Live(self.remote.feed(self.stream).cursor(from)),
         };
     }
 
-    /// Takes some of what was missed.
+    /// Takes a part of what was missed. It is read whole before any of it is
+    /// given out: a slow subscriber holds up nobody.
     async fn missed(&mut self) {
-        let Step::Missed { past, until, from } = &mut self.step else { return };
-        let (past_wanted, until) = (*past, *until);
-        let told = match from {
-            Some(framed) => next_told(framed).await,
-            None => match self
-                .service
-                .ask(&self.remote, self.stream, &self.wanted, past_wanted, until)
-                .await
-            {
-                Ok(framed) => {
-                    *from = Some(framed);
-                    return;
-                }
-                Err(error) => Err(error),
-            },
-        };
-        match told.and_then(|told| self.taken(told)) {
-            Ok(true) => {}
-            Ok(false) => {
-                self.step = Step::Live(self.remote.feed(self.stream).cursor(until));
-            }
+        let Step::Missed { past, until } = self.step else { return };
+        match self.page(past, until).await {
+            Ok(Some(rest)) => self.step = Step::Missed { past: Past::After(rest), until },
+            Ok(None) => self.step = Step::Live(self.remote.feed(self.stream).cursor(until)),
             Err(error) => {
                 tracing::debug!(peer = %self.remote.peer.short(), %error,
                     "what was missed could not be fetched");
-                if let Step::Missed { from, .. } = &mut self.step {
-                    *from = None;
-                }
                 tokio::time::sleep(AGAIN).await;
             }
         }
     }
 
-    /// Takes what the publisher says; false at the end of it.
-    fn taken(&mut self, told: Told) -> Result<bool, HeardError> {
-        let me = self.service.me;
-        match told {
-            Told::Events { stream, epoch, through, records } if stream == self.stream => {
-                let found = checked_past(self.remote.peer, me, stream, epoch, &records)?;
-                let Step::Missed { past, .. } = &mut self.step else { return Ok(false) };
-                let after = Position::START;
-                if let Some(last) = found {
-                    // If it breaks off, it goes on from here.
-                    if *past != Past::Retained {
-                        *past = Past::After(Position { epoch, seq: through.max(last) });
+    /// Takes one part; after which event there is more, if there is. What broke
+    /// off half-way counts as far as it came.
+    async fn page(&mut self, past: Past, until: Position) -> Result<Option<Position>, HeardError> {
+        let mut framed =
+            self.service.ask(&self.remote, self.stream, &self.wanted, past, until).await?;
+        let mut bytes = 0;
+        loop {
+            let told = timeout(PATIENCE, framed.expect::<Told>(MAX_EVENTS_FRAME)).await;
+            let told = told.map_err(|_| FramedError::Stalled)??;
+            if !told.is_valid() {
+                return Err(HeardError::Number);
+            }
+            match told {
+                Told::Events { stream, epoch, records, .. } if stream == self.stream => {
+                    bytes += records.len();
+                    if bytes > MAX_PAGE {
+                        return Err(HeardError::Unasked);
                     }
-                    self.ready.push_back(Chunk::Events { epoch, after, records });
+                    let peer = self.remote.peer;
+                    let found = self.service.checked(peer, stream, epoch, u64::MAX, &records)?;
+                    if found.count > 0 {
+                        // If it breaks off, it goes on from here.
+                        let last = Position { epoch, seq: found.last };
+                        self.missed_until(last);
+                        let records = self.service.unknown(stream, records);
+                        let after = Position::START;
+                        self.ready.push_back(Chunk::Events { epoch, after, records });
+                    }
                 }
-                Ok(true)
-            }
-            Told::Gap { stream, count, through } if stream == self.stream => {
-                if let Step::Missed { past: Past::After(position), .. } = &mut self.step {
-                    *position = through;
+                Told::Gap { stream, count, through } if stream == self.stream => {
+                    self.missed_until(through);
+                    self.ready.push_back(Chunk::Gap { count, through });
                 }
-                self.ready.push_back(Chunk::Gap { count, through });
-                Ok(true)
+                Told::More { after } => return Ok(Some(after)),
+                Told::Done => return Ok(None),
+                Told::Events { .. } | Told::Gap { .. } | Told::From { .. } => {
+                    return Err(HeardError::Unasked);
+                }
             }
-            Told::Done => Ok(false),
-            Told::Events { .. } | Told::Gap { .. } | Told::From { .. } => Err(HeardError::Unasked),
+        }
+    }
+
+    /// Nothing up to this one has to be asked for again.
+    fn missed_until(&mut self, position: Position) {
+        if let Step::Missed { past, .. } = &mut self.step
+            && *past != Past::Retained
+        {
+            *past = Past::After(position);
         }
     }
 
@@ -261,15 +271,14 @@ impl RemoteSource {
         let feed = self.remote.feed(self.stream);
         match feed.read(cursor, PAGE) {
             Read::Page(Page { items, next }) => {
-                let chunks =
-                    items.into_iter().map(|item| Chunk::of(item, cursor.position, next.position));
+                let chunks = items.into_iter().map(|item| Chunk::of(item, cursor.position));
                 self.ready.extend(chunks);
                 self.step = Step::Live(next);
             }
             Read::Nothing => drop(self.news.changed().await),
             Read::Behind { start, .. } if self.wanted.on_lag == OnLag::CatchUp => {
                 let past = Past::After(cursor.position);
-                self.step = Step::Missed { past, until: start.position, from: None };
+                self.step = Step::Missed { past, until: start.position };
             }
             Read::Behind { lost, start } => {
                 if lost > 0 {
@@ -279,24 +288,6 @@ impl RemoteSource {
             }
         }
     }
-}
-
-async fn next_told(framed: &mut Framed) -> Result<Told, HeardError> {
-    let told = tokio::time::timeout(PATIENCE, framed.expect::<Told>(MAX_EVENTS_FRAME)).await;
-    Ok(told.map_err(|_| FramedError::Stalled)??)
-}
-
-/// As [`checked`]; the parts of what was fetched have no order among them that
-/// could be checked. The number of the last event, if there is one.
-fn checked_past(
-    peer: NodeId,
-    me: NodeId,
-    stream: Stream,
-    epoch: u64,
-    records: &bytes::Bytes,
-) -> Result<Option<u64>, HeardError> {
-    let found = checked(peer, me, stream, epoch, u64::MAX, records)?;
-    Ok((found.count > 0).then_some(found.last))
 }
 
 impl EventsService {
@@ -310,10 +301,14 @@ impl EventsService {
         until: Position,
     ) -> Result<Framed, HeardError> {
         let Some(overlay) = self.overlay.get() else { return Err(FramedError::Closed.into()) };
+        if !self.trust.allows(remote.peer, Scope::Events) {
+            return Err(HeardError::NotAllowed);
+        }
         let session = overlay.connected(remote.peer).await.map_err(|_| FramedError::Closed)?;
         let mut framed = session.open(Service::Events).await?;
         let filters = wanted.filters.as_slice().to_vec();
-        let fetch = EventsRequest::Fetch(Fetch { stream, filters, past, until });
+        let signed = self.wants.of_peer(&remote.peer).signed;
+        let fetch = EventsRequest::Fetch(Fetch { stream, filters, past, until, signed });
         framed.send(&fetch, MAX_INTEREST_FRAME).await?;
         Ok(framed)
     }

@@ -3,14 +3,16 @@
 use std::collections::VecDeque;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pilot_events::Block;
+use pilot_events::{Block, Tail};
 use pilot_journal::{AppendError, Journal, Recovered};
 use pilot_proto::Position;
 use pilot_proto::events::{MAX_EVENT_DATA, Origin, Record, Stream};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::feed::Feed;
 use crate::clock;
@@ -23,6 +25,9 @@ const REQUESTS: usize = 4096;
 
 /// Bytes of the events of a request: a block of a journal.
 const MAX_REQUEST: usize = pilot_journal::MAX_RECORDS;
+
+/// Numbers that are left out for events that are lost.
+const MAX_SKIP: u64 = 1_000_000;
 
 /// An event that is to be published.
 #[derive(Debug, Clone, Copy)]
@@ -64,8 +69,8 @@ pub(crate) enum PublishError {
     NotKept(#[source] AppendError),
     #[error("an event was published but its value is not kept")]
     NotRetained(#[source] pilot_store::CommitError),
-    #[error("more topics have a value that is kept than the {0} there may be")]
-    TooManyRetained(usize),
+    #[error("the values that are kept would be more than 4,096 or have more than 4 MiB")]
+    TooManyRetained,
     #[error("there is no room for what is new")]
     NoRoom(#[source] pilot_store::CommitError),
 }
@@ -80,17 +85,48 @@ pub(super) struct Keep<'a> {
 }
 
 /// See the module.
+///
+/// Events are told to who listens once they are written, though not yet synced:
+/// what a killed daemon has forgotten nobody has heard, and it may be published
+/// again.
 pub(super) struct KeptStream {
     pub(super) feed: Feed,
     pub(super) journal: Option<Journal>,
+    /// Nobody waits for its journal.
+    gathers: bool,
     order: Mutex<Order>,
+    /// Rings when something is to be told.
+    appended: Notify,
 }
 
 /// What comes next.
 struct Order {
     next: Position,
+    /// What is being written, and is to be told after that.
+    unwritten: VecDeque<Unwritten>,
     requests: BTreeMap<RequestId, Published>,
     oldest: VecDeque<RequestId>,
+}
+
+enum Unwritten {
+    Events(Block),
+    Gap(u64, Position),
+}
+
+impl Unwritten {
+    const fn last(&self) -> u64 {
+        match self {
+            Self::Events(block) => block.last,
+            Self::Gap(_, through) => through.seq,
+        }
+    }
+
+    fn enter(self, tail: &mut Tail) {
+        match self {
+            Self::Events(block) => tail.push(block),
+            Self::Gap(count, through) => tail.push_gap(count, through),
+        }
+    }
 }
 
 impl KeptStream {
@@ -98,6 +134,7 @@ impl KeptStream {
         let now = clock::now().as_millis();
         let mut order = Order {
             next: Position { epoch: now, seq: 1 },
+            unwritten: VecDeque::new(),
             requests: BTreeMap::new(),
             oldest: VecDeque::new(),
         };
@@ -119,12 +156,14 @@ impl KeptStream {
             Some(journal)
         };
         let head = Position { epoch: order.next.epoch, seq: order.next.seq - 1 };
-        Ok(Self { feed: Feed::new(head, TAIL), journal, order: Mutex::new(order) })
+        let gathers = !keep.pause.is_zero();
+        let (feed, appended) = (Feed::new(head, TAIL), Notify::new());
+        Ok(Self { feed, journal, gathers, order: Mutex::new(order), appended })
     }
 
     /// Publishes events, in this order and with nothing between; whether it
-    /// was done before, if the request is repeated. Whoever listens gets them
-    /// at once; they are kept once [`Self::kept`] says so.
+    /// was done before, if the request is repeated. They are kept once
+    /// [`Self::kept`] says so.
     pub(super) fn publish(
         &self,
         events: &[NewEvent<'_>],
@@ -158,22 +197,58 @@ impl KeptStream {
         if let Some(request) = request {
             order.note(request, published);
         }
+        let count = last.seq - first.seq + 1;
+        let block = Block { epoch: last.epoch, last: last.seq, count, records: records.clone() };
         if let Some(journal) = &self.journal {
-            let (first, last, records) = (first.seq, last.seq, records.clone());
+            let (first, last) = (first.seq, last.seq);
             journal.append(pilot_journal::Block { first, last, at: now, request, records });
         }
-        let count = last.seq - first.seq + 1;
-        let block = Block { epoch: last.epoch, last: last.seq, count, records };
-        self.feed.change(|tail| tail.push(block));
+        self.tell(&mut order, Unwritten::Events(block));
         Ok((published, false))
+    }
+
+    /// Tells it to who listens: at once if nothing is written, or nobody waits
+    /// for that.
+    fn tell(&self, order: &mut Order, what: Unwritten) {
+        if self.journal.is_none() || self.gathers {
+            self.feed.change(|tail| what.enter(tail));
+        } else {
+            order.unwritten.push_back(what);
+            self.appended.notify_one();
+        }
+    }
+
+    /// Tells what has been written, in its order, until the node stops.
+    pub(super) async fn tell_all(self: Arc<Self>, stop: CancellationToken) {
+        let Some(journal) = &self.journal else { return };
+        loop {
+            let last = self.order().unwritten.back().map(Unwritten::last);
+            let Some(last) = last else {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = self.appended.notified() => continue,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = journal.write_out(last) => {}
+            }
+            let mut order = self.order();
+            self.feed.change(|tail| {
+                while let Some(what) = order.unwritten.pop_front_if(|what| what.last() <= last) {
+                    what.enter(tail);
+                }
+            });
+        }
     }
 
     /// Up to so many events that should stand here were lost.
     pub(super) fn skip(&self, count: u64) {
         let mut order = self.order();
-        order.next.seq = order.next.seq.saturating_add(count);
+        // Those who read the journal see as many as numbers are left out.
+        order.next.seq = order.next.seq.saturating_add(count.min(MAX_SKIP));
         let through = Position { seq: order.next.seq - 1, ..order.next };
-        self.feed.change(|tail| tail.push_gap(count, through));
+        self.tell(&mut order, Unwritten::Gap(count, through));
     }
 
     /// Waits for room in the line of what is to be written.

@@ -187,6 +187,8 @@ impl Subscription {
             BeginAt::Values => Begin::Past(Past::Retained),
             BeginAt::Within(millis) => Begin::Past(Past::Within(*millis)),
             BeginAt::Last(count) => Begin::Past(Past::Last(*count)),
+            // The numbers of what is handed on are not those of its publishers.
+            BeginAt::After(_) if of.1 == Stream::Relayed => Begin::Now,
             BeginAt::After(id) => match EventIds::of(&of.0, of.1).position(*id) {
                 Some(position) => Begin::Past(Past::After(position)),
                 None => Begin::Now,

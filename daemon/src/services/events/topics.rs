@@ -13,6 +13,9 @@ const MOST: usize = 1000;
 #[derive(Default)]
 pub(super) struct Topics(Mutex<BTreeMap<(String, NodeId), Traffic>>);
 
+/// Changes of the topic that are noted in one frame of a peer.
+const RUNS: u32 = 64;
+
 /// What was published about a topic by one node since this daemon's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Traffic {
@@ -39,23 +42,26 @@ impl Topics {
 
     /// Notes events that came from a peer: those that follow each other are
     /// mostly about the same.
-    pub(super) fn note_all(&self, publisher: NodeId, records: &[u8]) {
-        let mut run: Option<(&str, u64, u64)> = None;
+    pub(super) fn note_all(&self, publisher: NodeId, records: &[u8], now: u64) {
+        let mut noted = 0;
+        let mut run: Option<(&str, u64)> = None;
         for (record, _) in Records::of(records).map_while(Result::ok) {
             match &mut run {
-                Some((topic, count, at)) if *topic == record.topic => {
-                    *count += 1;
-                    *at = record.at;
+                Some((topic, count)) if *topic == record.topic => *count += 1,
+                Some((topic, count)) => {
+                    self.note(topic, publisher, *count, now);
+                    noted += 1;
+                    // To look for the oldest takes its time.
+                    if noted == RUNS {
+                        return;
+                    }
+                    run = Some((record.topic, 1));
                 }
-                Some((topic, count, at)) => {
-                    self.note(topic, publisher, *count, *at);
-                    run = Some((record.topic, 1, record.at));
-                }
-                None => run = Some((record.topic, 1, record.at)),
+                None => run = Some((record.topic, 1)),
             }
         }
-        if let Some((topic, count, at)) = run {
-            self.note(topic, publisher, count, at);
+        if let Some((topic, count)) = run {
+            self.note(topic, publisher, count, now);
         }
     }
 
