@@ -15,6 +15,11 @@ use super::{client, durable, event};
 const EVENTS: u64 = 100_000;
 const BATCH: u64 = 250;
 
+/// Programs that publish at once, each about a topic of its own: one's events are
+/// under way while another's are being written.
+const LANES: usize = 2;
+const LANE: u64 = EVENTS / 2;
+
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -24,11 +29,12 @@ const LOOK: Duration = Duration::from_millis(2);
 /// How often each daemon is killed.
 const KILLS: u64 = 4;
 
-/// Publishes all of them, each batch until it is taken.
-async fn publish_all(node: Client, published: Arc<AtomicU64>) {
-    for from in (0..EVENTS).step_by(usize::try_from(BATCH).unwrap()) {
-        let batch: Vec<_> = (from..from + BATCH).map(|number| event("n.x", number)).collect();
-        let request = Some(uuid::Uuid::from_u128(u128::from(from) + 1));
+/// Publishes all of one topic, each batch until it is taken.
+async fn publish_all(node: Client, lane: u64, published: Arc<AtomicU64>) {
+    let topic = format!("n.{lane}");
+    for from in (0..LANE).step_by(usize::try_from(BATCH).unwrap()) {
+        let batch: Vec<_> = (from..from + BATCH).map(|number| event(&topic, number)).collect();
+        let request = Some(uuid::Uuid::from_u128(u128::from(lane * EVENTS + from) + 1));
         loop {
             match node.publish(&batch, request).await {
                 Ok(_) => break,
@@ -36,16 +42,16 @@ async fn publish_all(node: Client, published: Arc<AtomicU64>) {
                 Err(CallError::Unsent(_) | CallError::Lost(_)) => tokio::time::sleep(LOOK).await,
             }
         }
-        published.store(from + BATCH, Ordering::Relaxed);
+        published.fetch_add(BATCH, Ordering::Relaxed);
     }
 }
 
 /// Reads them by a name, acknowledging now and then, until the last has come.
 /// What was acknowledged does not come again.
 async fn read_all(node: Client, read: Arc<AtomicU64>) {
-    let mut next = 0;
-    let mut acknowledged = 0;
-    while next < EVENTS {
+    let mut next = [0_u64; LANES];
+    let mut acknowledged = next;
+    while next.iter().sum::<u64>() < EVENTS {
         let mut lines = match node.subscribe(&durable("n.*", "reader")).await {
             Ok(lines) => lines,
             // The one before is not seen to be gone yet, or there is no daemon.
@@ -59,7 +65,11 @@ async fn read_all(node: Client, read: Arc<AtomicU64>) {
                 continue;
             }
         };
-        let mut is_first = true;
+        // What was not acknowledged comes again, and nothing else; an answer
+        // that was lost may have been an acknowledgement all the same.
+        let furthest = next;
+        next = acknowledged;
+        let mut is_first = [true; LANES];
         loop {
             let line = match timeout(PATIENCE, lines.next()).await.expect("nothing comes") {
                 Ok(Some(line)) => line,
@@ -68,16 +78,19 @@ async fn read_all(node: Client, read: Arc<AtomicU64>) {
             };
             assert_eq!(line.gap, None, "{line:?}");
             let number: u64 = line.data.unwrap().get().parse().unwrap();
-            if is_first {
-                let from = acknowledged;
-                assert!((from..=next).contains(&number), "{number} after {from} to {next}");
-                is_first = false;
+            let lane: usize = line.topic.unwrap().trim_start_matches("n.").parse().unwrap();
+            let expected = next[lane];
+            if is_first[lane] {
+                let (from, to) = (expected, furthest[lane]);
+                assert!((from..=to).contains(&number), "{number}, not {from} to {to}");
+                is_first[lane] = false;
             } else {
-                assert_eq!(number, next);
+                assert_eq!(number, expected);
             }
-            next = number + 1;
-            read.store(next, Ordering::Relaxed);
-            if next % 1000 == 0 || next == EVENTS {
+            next[lane] = number + 1;
+            let all: u64 = next.iter().sum();
+            read.store(all, Ordering::Relaxed);
+            if all % 1000 == 0 || all == EVENTS {
                 let cursors = vec![line.cursor.unwrap()];
                 match node.acknowledge("reader", &AckRequest { cursors }).await {
                     Ok(()) => acknowledged = next,
@@ -85,7 +98,7 @@ async fn read_all(node: Client, read: Arc<AtomicU64>) {
                     Err(CallError::Unsent(_) | CallError::Lost(_)) => break,
                 }
             }
-            if next == EVENTS {
+            if all == EVENTS {
                 break;
             }
         }
@@ -112,7 +125,8 @@ fn all_arrive_while_one_is_killed(victims: &[&str]) {
                 super::heard_by(&publisher, 1).await;
                 drop(first);
                 let both = async {
-                    tokio::join!(publish_all(publisher, published), read_all(reader, read))
+                    let lane = |lane| publish_all(publisher.clone(), lane, published.clone());
+                    tokio::join!(lane(0), lane(1), read_all(reader, read))
                 };
                 timeout(PATIENCE, both).await.expect("not in time");
             });

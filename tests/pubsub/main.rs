@@ -1,7 +1,13 @@
 //! Events between real daemons, through their local API: who hears what, in
 //! which order, and what a crash or a slow reader does to it.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "these are tests"
+)]
 
 mod crashes;
 mod hearing;

@@ -109,18 +109,23 @@ impl Cursors {
         }
     }
 
-    /// A cursor comes to a stream that it did not know: from here on nothing
-    /// is missed. If that is lost, it begins a little later.
-    pub(super) fn begin(&self, name: &str, place: StreamOf, position: Position, store: &Store) {
+    /// A cursor comes to a stream: if it did not know it, nothing is missed from
+    /// `position` on. If that is lost, it begins a little later. Where it is.
+    pub(super) fn begin(
+        &self,
+        name: &str,
+        place: StreamOf,
+        position: Position,
+        store: &Store,
+    ) -> Position {
         let mut cursors = self.lock();
-        let Some(cursor) = cursors.get_mut(name) else { return };
-        if cursor.places.contains_key(&place) {
-            return;
-        }
-        cursor.places.insert(place, position);
-        let mut batch = store.batch();
-        rows::put_place(&mut batch, name.to_owned(), place, position);
-        drop(store.commit(batch));
+        let Some(cursor) = cursors.get_mut(name) else { return position };
+        *cursor.places.entry(place).or_insert_with(|| {
+            let mut batch = store.batch();
+            rows::put_place(&mut batch, name.to_owned(), place, position);
+            drop(store.commit(batch));
+            position
+        })
     }
 
     /// Everything up to these was read.

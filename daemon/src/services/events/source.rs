@@ -181,10 +181,14 @@ impl RemoteSource {
         let Some(from) = since.map(|since| since.of(self.stream)) else {
             return std::future::pending().await;
         };
-        if let Some(name) = &self.durable {
-            let place = (self.remote.peer, self.stream);
-            self.service.cursors.begin(name, place, from, &self.service.store);
-        }
+        // It may have come to the stream since the subscription was made.
+        let begin = match &self.durable {
+            None => begin,
+            Some(name) => {
+                let of = (self.remote.peer, self.stream);
+                Begin::Place(self.service.cursors.begin(name, of, from, &self.service.store))
+            }
+        };
         self.step = match begin {
             Begin::Past(past) => Step::Missed { past, until: from },
             Begin::Place(place) if place < from => {
