@@ -90,7 +90,7 @@ async fn read_all(node: Client, read: Arc<AtomicU64>) {
             next[lane] = number + 1;
             let all: u64 = next.iter().sum();
             read.store(all, Ordering::Relaxed);
-            if all % 1000 == 0 || all == EVENTS {
+            if all.is_multiple_of(1000) || all == EVENTS {
                 let cursors = vec![line.cursor.unwrap()];
                 match node.acknowledge("reader", &AckRequest { cursors }).await {
                     Ok(()) => acknowledged = next,
@@ -128,7 +128,7 @@ fn all_arrive_while_one_is_killed(victims: &[&str]) {
                     let lane = |lane| publish_all(publisher.clone(), lane, published.clone());
                     tokio::join!(lane(0), lane(1), read_all(reader, read))
                 };
-                timeout(PATIENCE, both).await.expect("not in time");
+                timeout(PATIENCE, Box::pin(both)).await.expect("not in time");
             });
             is_over.store(true, Ordering::Relaxed);
         }
