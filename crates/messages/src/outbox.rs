@@ -184,7 +184,6 @@ impl Outbox {
         self.stamp = self.stamp.saturating_add(1);
         let (epoch, stamp) = (self.epoch.wrapping_add(lane.renewals), self.stamp);
         let asks = lane.is_unsure();
-        lane.way = Way::InFlight { stamp, asks };
         let mut messages = Vec::new();
         if !asks {
             let mut bytes = 0;
@@ -199,6 +198,8 @@ impl Outbox {
             let ids = messages.iter().map(|(_, id)| *id).collect();
             self.outputs.push_back(OutboxOutput::Sent(ids));
         }
+        let count = messages.len();
+        lane.way = Way::InFlight { stamp, asks, count, trust_changed: false };
         Some(Batch { epoch, stamp, messages })
     }
 
@@ -216,7 +217,7 @@ impl Outbox {
             MessageAnswer::Noted => return self.handle_link_failed(peer, stamp),
         };
         let Some(lane) = self.lanes.get_mut(&peer) else { return };
-        let Way::InFlight { stamp: due, asks } = lane.way else { return };
+        let Way::InFlight { stamp: due, asks, .. } = lane.way else { return };
         if due != stamp {
             return;
         }
@@ -255,7 +256,7 @@ impl Outbox {
             None if !asks && !requeued.is_empty() => {
                 lane.refused(Trouble::PeerFailed, progress, now);
             }
-            None => lane.open(),
+            None => lane.open(asks),
         }
         let delivered = self.take_out(peer, &arrived);
         if !delivered.is_empty() {
@@ -268,28 +269,27 @@ impl Outbox {
         self.tell_if_owed(peer);
     }
 
-    /// The link broke before a batch was answered.
+    /// The link broke before a batch was answered, or the answer did not come.
+    /// What is sent again goes in smaller batches.
     pub fn handle_link_failed(&mut self, peer: NodeId, stamp: u64) {
         let Some(lane) = self.lanes.get_mut(&peer) else { return };
-        if matches!(lane.way, Way::InFlight { stamp: due, .. } if due == stamp) {
-            lane.way = Way::Open;
+        if let Way::InFlight { stamp: due, count, .. } = lane.way
+            && due == stamp
+        {
+            lane.failed(count);
         }
     }
 
     /// The peer says that it has room again.
-    pub fn handle_room(&mut self, peer: NodeId) {
-        if self.lanes.get_mut(&peer).is_some_and(Lane::resume) {
+    pub fn handle_room(&mut self, peer: NodeId, now: Timestamp) {
+        if self.lanes.get_mut(&peer).is_some_and(|lane| lane.resume(now)) {
             self.tell_if_owed(peer);
         }
     }
 
     /// Trust with the peer changed: what it did not let us do is tried again.
     pub fn handle_trust_changed(&mut self, peer: NodeId) {
-        if let Some(lane) = self.lanes.get_mut(&peer)
-            && lane.way == Way::Blocked
-        {
-            lane.way = Way::Open;
-            lane.trouble = None;
+        if self.lanes.get_mut(&peer).is_some_and(Lane::trust_changed) {
             self.tell_if_owed(peer);
         }
     }

@@ -34,7 +34,7 @@ impl MessagesService {
             MessageRequest::Deliver(deliver) => self.take(peer, deliver).await,
             MessageRequest::Receipts(receipts) => self.hear(peer, receipts).await,
             MessageRequest::Room => {
-                let noted = self.turn(|desk, _, _| desk.outbox.handle_room(peer)).await;
+                let noted = self.turn(|desk, _, now| desk.outbox.handle_room(peer, now)).await;
                 noted.map(|()| MessageAnswer::Noted)
             }
         };
