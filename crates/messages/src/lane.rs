@@ -57,6 +57,8 @@ pub(crate) struct Lane {
     /// How often the count to this peer had to begin anew.
     pub(crate) renewals: u64,
     pub(crate) waiting: BTreeMap<u64, Entry>,
+    /// Bytes of the texts of those.
+    pub(crate) bytes: u64,
     pub(crate) way: Way,
     pub(crate) trouble: Option<Trouble>,
     pub(crate) window: usize,
@@ -71,6 +73,7 @@ impl Default for Lane {
             last_seq: 0,
             renewals: 0,
             waiting: BTreeMap::new(),
+            bytes: 0,
             way: Way::Open,
             trouble: None,
             window: MAX_BATCH,

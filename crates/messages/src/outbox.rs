@@ -46,6 +46,16 @@ pub enum SubmitError {
         /// Of how many bytes.
         bytes: u64,
     },
+    /// Too many wait for this peer; others may be sent to.
+    #[error("{messages} messages of {bytes} bytes wait for {peer}, which is the limit of a peer")]
+    PeerFull {
+        /// For which.
+        peer: NodeId,
+        /// How many.
+        messages: usize,
+        /// Of how many bytes.
+        bytes: u64,
+    },
     /// There is one with this id.
     #[error("message {id} was sent before")]
     Known {
@@ -113,6 +123,7 @@ impl Outbox {
         lane.waiting.insert(seq, Entry { id, bytes, expires, sent });
         self.places.insert(id, (to, seq));
         self.expiries.insert((expires, to, seq));
+        lane.bytes += u64::from(bytes);
         self.bytes += u64::from(bytes);
     }
 
@@ -129,7 +140,15 @@ impl Outbox {
         if self.places.len() >= self.limits.messages || bytes > self.limits.bytes {
             return Err(SubmitError::Full { messages: self.places.len(), bytes: self.bytes });
         }
-        let last = self.lanes.get(&message.to).map_or(0, |lane| lane.last_seq);
+        let (last, messages, bytes) = self
+            .lanes
+            .get(&message.to)
+            .map_or((0, 0, 0), |lane| (lane.last_seq, lane.waiting.len(), lane.bytes));
+        if messages >= self.limits.messages_per_peer
+            || bytes.saturating_add(message.bytes.into()) > self.limits.bytes_per_peer
+        {
+            return Err(SubmitError::PeerFull { peer: message.to, messages, bytes });
+        }
         let seq = last.saturating_add(1);
         self.enter(message, seq, false);
         self.outputs.push_back(OutboxOutput::Owed(message.to));
@@ -360,6 +379,7 @@ impl Outbox {
             self.expiries.remove(&(entry.expires, peer, *seq));
             self.expiries.remove(&(entry.expires.saturating_add(UNSURE), peer, *seq));
             self.places.remove(&entry.id);
+            lane.bytes = lane.bytes.saturating_sub(entry.bytes.into());
             self.bytes = self.bytes.saturating_sub(entry.bytes.into());
             ids.push(entry.id);
         }

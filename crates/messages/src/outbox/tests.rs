@@ -21,7 +21,7 @@ fn id(number: u8) -> MessageId {
 }
 
 fn outbox() -> Outbox {
-    Outbox::new(9, 100, OutboxLimits { messages: 400, bytes: 1 << 20 })
+    Outbox::new(9, 100, OutboxLimits { messages: 400, ..OutboxLimits::default() })
 }
 
 fn message(number: u8, to: NodeId) -> NewMessage {
@@ -76,7 +76,7 @@ fn messages_to_a_peer_are_numbered_and_one_batch_is_on_its_way() {
 
 #[test]
 fn a_batch_has_its_limits_and_a_large_message_goes_alone() {
-    let mut outbox = Outbox::new(9, 0, OutboxLimits { messages: 1000, bytes: 1 << 30 });
+    let mut outbox = Outbox::new(9, 0, OutboxLimits::default());
     let of = |number: u16, bytes: u32| {
         let mut raw = [0; 16];
         raw[..2].copy_from_slice(&number.to_be_bytes());
@@ -345,7 +345,8 @@ fn one_that_may_be_there_is_expired_unheard_only_after_a_week() {
 
 #[test]
 fn too_many_and_the_same_twice_are_refused() {
-    let mut outbox = Outbox::new(9, 0, OutboxLimits { messages: 2, bytes: 25 });
+    let limits = OutboxLimits { messages: 2, bytes: 25, ..OutboxLimits::default() };
+    let mut outbox = Outbox::new(9, 0, limits);
     submit(&mut outbox, 1);
     let large = NewMessage { bytes: 16, ..message(2, peer(1)) };
     assert!(matches!(outbox.submit(&large), Err(SubmitError::Full { messages: 1, bytes: 10 })));
@@ -358,4 +359,22 @@ fn too_many_and_the_same_twice_are_refused() {
     outbox.handle_answer(peer(1), stamp, answer(2, None), at(1));
 
     assert_eq!(outbox.submit(&message(3, peer(1))), Ok(3));
+}
+
+#[test]
+fn one_peer_does_not_take_the_room_of_all() {
+    let limits =
+        OutboxLimits { messages_per_peer: 2, bytes_per_peer: 25, ..OutboxLimits::default() };
+    let mut outbox = Outbox::new(9, 0, limits);
+    submit(&mut outbox, 1);
+    let full = |messages, bytes| Err(SubmitError::PeerFull { peer: peer(1), messages, bytes });
+    let large = NewMessage { bytes: 16, ..message(2, peer(1)) };
+    assert_eq!(outbox.submit(&large), full(1, 10));
+    submit(&mut outbox, 2);
+    assert_eq!(outbox.submit(&message(3, peer(1))), full(2, 20));
+
+    assert_eq!(outbox.submit(&message(3, peer(2))), Ok(1));
+    let (_, stamp) = next(&mut outbox, at(1)).unwrap();
+    outbox.handle_answer(peer(1), stamp, answer(2, None), at(1));
+    assert_eq!(outbox.submit(&message(4, peer(1))), Ok(3), "there is room again");
 }
