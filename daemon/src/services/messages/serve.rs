@@ -38,7 +38,15 @@ impl MessagesService {
                 noted.map(|()| MessageAnswer::Noted)
             }
         };
-        let answer = decided.unwrap_or_else(|error| MessageAnswer::Refused(refusal(&error)));
+        let answer = match decided {
+            // The node stops: what is on disk then, nobody here knows any more. The
+            // sender asks when this node is back.
+            Err(CommitError::Closed) => {
+                framed.refuse(close::GOODBYE);
+                return Ok(());
+            }
+            decided => decided.unwrap_or_else(|error| MessageAnswer::Refused(refusal(&error))),
+        };
         framed.send(&answer, MAX_MESSAGE_ANSWER).await?;
         framed.finish()
     }
