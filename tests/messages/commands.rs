@@ -138,6 +138,8 @@ fn every_wrong_use_has_its_exit_code_and_sends_nothing() {
         (&["msg", "send", "backend", ""], 2, "invalid_argument"),
         (&["msg", "send", "not a peer", "x"], 2, "invalid_argument"),
         (&["msg", "send", "backend", "x", "--wait=soon"], 2, "invalid_argument"),
+        (&["msg", "send", "backend", "x", "--wait=expired"], 2, "invalid_argument"),
+        (&["msg", "send", "backend", "x", "--wait=queued"], 2, "invalid_argument"),
         (&["msg", "send", "backend", "x", "--timeout", "3"], 2, "invalid_argument"),
         (&["msg", "send", "backend", "x", "--expires", "0"], 2, "invalid_argument"),
         (&["msg", "send", "backend", "x", "--expires", "31d"], 2, "invalid_argument"),

@@ -115,6 +115,8 @@ pub enum InboxOutput {
         /// What.
         note: Note,
     },
+    /// What a sender was to be told, it is not told any more.
+    ReceiptsDropped(NodeId),
     /// There is something to say to a peer.
     Owed(NodeId),
 }
@@ -157,8 +159,10 @@ impl Inbox {
         for (peer, was) in &before.peers {
             let sender = self.peers.entry(*peer).or_default();
             sender.refused = was.refused;
-            if sender.epoch == was.epoch {
-                sender.stamp = was.stamp;
+            sender.stamp = was.stamp;
+            if sender.epoch != was.epoch {
+                // Nothing of that epoch is on disk, but it may have been asked about.
+                (sender.epoch, sender.upto) = (was.epoch, 0);
             }
         }
     }
@@ -347,6 +351,13 @@ impl Inbox {
                 let (id, note) = (*id, *note);
                 self.outputs.push_back(InboxOutput::ReceiptTold { peer, id, note });
             }
+        }
+    }
+
+    /// There is no trust with `peer` any more: it is told nothing of what was read.
+    pub fn handle_trust_ended(&mut self, peer: NodeId) {
+        if self.receipts.forget(&peer) {
+            self.outputs.push_back(InboxOutput::ReceiptsDropped(peer));
         }
     }
 

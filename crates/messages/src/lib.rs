@@ -34,6 +34,6 @@ pub use inbox::{Filter, Inbox, InboxOutput, Kept};
 pub use limits::{InboxLimits, OutboxLimits};
 pub use outbox::{MAX_TIME_TO_LIVE, Outbox, OutboxOutput, SubmitError};
 pub use outgoing::{Batch, NewMessage, Waiting};
-pub use receipts::{MAX_RECEIPTS_KEPT, Note};
+pub use receipts::{MAX_RECEIPTS_KEPT, MAX_RECEIPTS_KEPT_PER_PEER, Note};
 pub use state::{MessageState, MessageStateError, Times, Trouble};
 pub use verdict::{Taken, Verdict};

@@ -1,17 +1,26 @@
 //! How much each half keeps.
 
-/// What may wait here to be delivered, to all peers together. More is refused.
+/// What may wait here to be delivered. More is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutboxLimits {
     /// Messages.
     pub messages: usize,
-    /// Bytes of their texts.
+    /// Messages to one peer.
+    pub messages_per_peer: usize,
+    /// Bytes of all texts.
     pub bytes: u64,
+    /// Bytes of the texts to one peer.
+    pub bytes_per_peer: u64,
 }
 
 impl Default for OutboxLimits {
     fn default() -> Self {
-        Self { messages: 20_000, bytes: 64 * 1024 * 1024 }
+        Self {
+            messages: 20_000,
+            messages_per_peer: 5_000,
+            bytes: 64 * 1024 * 1024,
+            bytes_per_peer: 16 * 1024 * 1024,
+        }
     }
 }
 

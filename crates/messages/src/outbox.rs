@@ -46,6 +46,16 @@ pub enum SubmitError {
         /// Of how many bytes.
         bytes: u64,
     },
+    /// Too many wait for this peer; others may be sent to.
+    #[error("{messages} messages of {bytes} bytes wait for {peer}, which is the limit of a peer")]
+    PeerFull {
+        /// For which.
+        peer: NodeId,
+        /// How many.
+        messages: usize,
+        /// Of how many bytes.
+        bytes: u64,
+    },
     /// There is one with this id.
     #[error("message {id} was sent before")]
     Known {
@@ -113,6 +123,7 @@ impl Outbox {
         lane.waiting.insert(seq, Entry { id, bytes, expires, sent });
         self.places.insert(id, (to, seq));
         self.expiries.insert((expires, to, seq));
+        lane.bytes += u64::from(bytes);
         self.bytes += u64::from(bytes);
     }
 
@@ -129,7 +140,15 @@ impl Outbox {
         if self.places.len() >= self.limits.messages || bytes > self.limits.bytes {
             return Err(SubmitError::Full { messages: self.places.len(), bytes: self.bytes });
         }
-        let last = self.lanes.get(&message.to).map_or(0, |lane| lane.last_seq);
+        let (last, messages, bytes) = self
+            .lanes
+            .get(&message.to)
+            .map_or((0, 0, 0), |lane| (lane.last_seq, lane.waiting.len(), lane.bytes));
+        if messages >= self.limits.messages_per_peer
+            || bytes.saturating_add(message.bytes.into()) > self.limits.bytes_per_peer
+        {
+            return Err(SubmitError::PeerFull { peer: message.to, messages, bytes });
+        }
         let seq = last.saturating_add(1);
         self.enter(message, seq, false);
         self.outputs.push_back(OutboxOutput::Owed(message.to));
@@ -184,7 +203,6 @@ impl Outbox {
         self.stamp = self.stamp.saturating_add(1);
         let (epoch, stamp) = (self.epoch.wrapping_add(lane.renewals), self.stamp);
         let asks = lane.is_unsure();
-        lane.way = Way::InFlight { stamp, asks };
         let mut messages = Vec::new();
         if !asks {
             let mut bytes = 0;
@@ -199,6 +217,8 @@ impl Outbox {
             let ids = messages.iter().map(|(_, id)| *id).collect();
             self.outputs.push_back(OutboxOutput::Sent(ids));
         }
+        let count = messages.len();
+        lane.way = Way::InFlight { stamp, asks, count, trust_changed: false };
         Some(Batch { epoch, stamp, messages })
     }
 
@@ -216,7 +236,7 @@ impl Outbox {
             MessageAnswer::Noted => return self.handle_link_failed(peer, stamp),
         };
         let Some(lane) = self.lanes.get_mut(&peer) else { return };
-        let Way::InFlight { stamp: due, asks } = lane.way else { return };
+        let Way::InFlight { stamp: due, asks, .. } = lane.way else { return };
         if due != stamp {
             return;
         }
@@ -255,7 +275,7 @@ impl Outbox {
             None if !asks && !requeued.is_empty() => {
                 lane.refused(Trouble::PeerFailed, progress, now);
             }
-            None => lane.open(),
+            None => lane.open(asks),
         }
         let delivered = self.take_out(peer, &arrived);
         if !delivered.is_empty() {
@@ -268,28 +288,27 @@ impl Outbox {
         self.tell_if_owed(peer);
     }
 
-    /// The link broke before a batch was answered.
+    /// The link broke before a batch was answered, or the answer did not come.
+    /// What is sent again goes in smaller batches.
     pub fn handle_link_failed(&mut self, peer: NodeId, stamp: u64) {
         let Some(lane) = self.lanes.get_mut(&peer) else { return };
-        if matches!(lane.way, Way::InFlight { stamp: due, .. } if due == stamp) {
-            lane.way = Way::Open;
+        if let Way::InFlight { stamp: due, count, .. } = lane.way
+            && due == stamp
+        {
+            lane.failed(count);
         }
     }
 
     /// The peer says that it has room again.
-    pub fn handle_room(&mut self, peer: NodeId) {
-        if self.lanes.get_mut(&peer).is_some_and(Lane::resume) {
+    pub fn handle_room(&mut self, peer: NodeId, now: Timestamp) {
+        if self.lanes.get_mut(&peer).is_some_and(|lane| lane.resume(now)) {
             self.tell_if_owed(peer);
         }
     }
 
     /// Trust with the peer changed: what it did not let us do is tried again.
     pub fn handle_trust_changed(&mut self, peer: NodeId) {
-        if let Some(lane) = self.lanes.get_mut(&peer)
-            && lane.way == Way::Blocked
-        {
-            lane.way = Way::Open;
-            lane.trouble = None;
+        if self.lanes.get_mut(&peer).is_some_and(Lane::trust_changed) {
             self.tell_if_owed(peer);
         }
     }
@@ -360,6 +379,7 @@ impl Outbox {
             self.expiries.remove(&(entry.expires, peer, *seq));
             self.expiries.remove(&(entry.expires.saturating_add(UNSURE), peer, *seq));
             self.places.remove(&entry.id);
+            lane.bytes = lane.bytes.saturating_sub(entry.bytes.into());
             self.bytes = self.bytes.saturating_sub(entry.bytes.into());
             ids.push(entry.id);
         }

@@ -9,6 +9,8 @@ use pilot_proto::messages::{MAX_RECEIPTS, Receipt};
 /// Receipts that are kept for senders that are away. Beyond it no new ones are
 /// made: those messages stay `delivered` at their senders.
 pub const MAX_RECEIPTS_KEPT: usize = 100_000;
+/// Those of one sender.
+pub const MAX_RECEIPTS_KEPT_PER_PEER: usize = 10_000;
 
 /// What became of a message at its receiver, by its clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,14 +46,23 @@ pub(crate) struct Receipts {
 impl Receipts {
     /// True if it is to be told.
     pub(crate) fn note(&mut self, peer: NodeId, id: MessageId, note: Note) -> bool {
-        let of_peer = self.owed.entry(peer).or_default();
-        if !of_peer.contains_key(&id) {
-            if self.count >= MAX_RECEIPTS_KEPT {
+        let of_peer = self.owed.get(&peer);
+        if of_peer.is_none_or(|of_peer| !of_peer.contains_key(&id)) {
+            let full = self.count >= MAX_RECEIPTS_KEPT
+                || of_peer.is_some_and(|of_peer| of_peer.len() >= MAX_RECEIPTS_KEPT_PER_PEER);
+            if full {
                 return false;
             }
             self.count += 1;
         }
-        of_peer.insert(id, note);
+        self.owed.entry(peer).or_default().insert(id, note);
+        true
+    }
+
+    /// It is told nothing any more; true if there was something.
+    pub(crate) fn forget(&mut self, peer: &NodeId) -> bool {
+        let Some(of_peer) = self.owed.remove(peer) else { return false };
+        self.count -= of_peer.len();
         true
     }
 
@@ -76,10 +87,56 @@ impl Receipts {
     }
 
     pub(crate) fn has(&self, peer: &NodeId) -> bool {
-        self.owed.contains_key(peer)
+        self.owed.get(peer).is_some_and(|of_peer| !of_peer.is_empty())
     }
 
     pub(crate) fn peers(&self) -> impl Iterator<Item = NodeId> {
         self.owed.keys().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pilot_identity::NodeKey;
+
+    use super::*;
+
+    const READ: Note = Note { read: Timestamp::from_millis(1), acked: None };
+
+    fn peer(seed: u8) -> NodeId {
+        NodeKey::from_seed(&[seed; 32].into()).id()
+    }
+
+    fn id(number: usize) -> MessageId {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        MessageId::from_bytes(bytes)
+    }
+
+    #[test]
+    fn what_is_over_a_limit_is_not_owed() {
+        let mut receipts = Receipts::default();
+        let peers = MAX_RECEIPTS_KEPT / MAX_RECEIPTS_KEPT_PER_PEER;
+        let last = u8::try_from(peers).unwrap();
+        for number in 0..MAX_RECEIPTS_KEPT_PER_PEER {
+            assert!(receipts.note(peer(0), id(number), READ));
+        }
+        let over = id(MAX_RECEIPTS_KEPT_PER_PEER);
+        assert!(!receipts.note(peer(0), over, READ), "too many of one peer");
+        let acked = Note { acked: Some(Timestamp::from_millis(2)), ..READ };
+        assert!(receipts.note(peer(0), id(0), acked), "more of one that is there");
+        for seed in 1..last {
+            for number in 0..MAX_RECEIPTS_KEPT_PER_PEER {
+                assert!(receipts.note(peer(seed), id(number), READ));
+            }
+        }
+
+        assert!(!receipts.note(peer(last), id(0), READ), "too many of all");
+
+        assert!(!receipts.has(&peer(last)) && receipts.peers().all(|other| other != peer(last)));
+        assert!(receipts.forget(&peer(0)) && !receipts.forget(&peer(0)));
+        assert!(!receipts.has(&peer(0)));
+        assert!(receipts.note(peer(last), id(0), READ));
+        assert!(receipts.has(&peer(last)));
     }
 }

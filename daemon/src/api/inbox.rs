@@ -93,10 +93,12 @@ impl Watch {
     /// The next line; none once the daemon stops, or messages cannot be read.
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(mut given) = self.given.take() {
-            self.node.messages().mark_read(std::slice::from_mut(&mut given)).await.ok()?;
+            let marked = self.node.messages().mark_read(std::slice::from_mut(&mut given)).await;
+            marked.inspect_err(|error| ended(error)).ok()?;
         }
         while self.ready.is_empty() {
-            self.ready = self.node.messages().look(self.wanted, MAX_WAIT).await.ok()?.into();
+            let found = self.node.messages().look(self.wanted, MAX_WAIT).await;
+            self.ready = found.inspect_err(|error| ended(error)).ok()?.into();
             if self.ready.is_empty() && self.node.messages().is_stopping() {
                 return None;
             }
@@ -107,6 +109,10 @@ impl Watch {
         line.push(b'\n');
         Some(Bytes::from(line))
     }
+}
+
+fn ended(error: &dyn std::fmt::Display) {
+    tracing::warn!(%error, "a watch of the inbox ended");
 }
 
 /// Says that somebody is done with messages.

@@ -11,7 +11,7 @@ use pilot_local_api::messages::{
     SendMessageRequest,
 };
 use pilot_local_api::{ErrorCode, Time};
-use pilot_messages::MAX_TIME_TO_LIVE;
+use pilot_messages::{MAX_TIME_TO_LIVE, SubmitError};
 use pilot_proto::messages::MAX_MESSAGE_TEXT;
 use pilot_proto::{MessageId, PeerRef, Tag};
 use pilot_trust::TrustState;
@@ -28,6 +28,10 @@ const LIST: (u32, u32) = (100, 1000);
 
 /// How long a message may take to be delivered if nothing is said.
 const TIME_TO_LIVE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// The shortest time that a message may be given: less says nothing beside what
+/// taking and sending it takes.
+const MIN_TIME_TO_LIVE: Duration = Duration::from_secs(1);
 
 /// How long a message may be without a tunnel to its peer before that counts as
 /// trouble: the first one takes a few seconds where ports must be guessed.
@@ -147,8 +151,8 @@ fn checked(text: &str, expires_ms: Option<u64>) -> Result<Duration, Failure> {
         }
     }
     let time_to_live = expires_ms.map_or(TIME_TO_LIVE, Duration::from_millis);
-    if time_to_live.is_zero() || time_to_live > MAX_TIME_TO_LIVE {
-        return Err(Failure::invalid("a message expires after 1 ms to 30 days; nothing was sent"));
+    if time_to_live < MIN_TIME_TO_LIVE || time_to_live > MAX_TIME_TO_LIVE {
+        return Err(Failure::invalid("a message expires after 1 s to 30 days; nothing was sent"));
     }
     Ok(time_to_live)
 }
@@ -283,6 +287,11 @@ impl From<SendError> for Failure {
     fn from(error: SendError) -> Self {
         let message = error.to_string();
         match error {
+            SendError::Full(SubmitError::PeerFull { peer, .. }) => {
+                Self::new(ErrorCode::QueueFull, message)
+                    .hint(format!("pilotctl msg list --state queued --peer {peer}"))
+                    .detail("peer", peer.to_string())
+            }
             SendError::Full(_) => {
                 Self::new(ErrorCode::QueueFull, message).hint("pilotctl msg list --state queued")
             }

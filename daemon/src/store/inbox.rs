@@ -119,6 +119,16 @@ pub(crate) fn told(batch: &mut Batch, peer: NodeId, id: MessageId, note: Note) {
     });
 }
 
+/// It is not told any more.
+pub(crate) fn dropped(batch: &mut Batch, peer: NodeId) {
+    batch.write(move |transaction| {
+        transaction
+            .prepare_cached("DELETE FROM message_receipts WHERE peer = ?1")?
+            .execute([peer.as_bytes().as_slice()])?;
+        Ok(())
+    });
+}
+
 /// What is still to be told.
 pub(crate) fn receipts(
     connection: &Connection,

@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::undecodable;
 
-/// Messages that are kept once they were delivered or have expired. The oldest
-/// go first, and are then unknown here.
+/// Messages that are kept once they were delivered or have expired. Those that
+/// ended first go first, and are then unknown here.
 const HISTORY: u32 = 10_000;
 
 /// A message of this node.
@@ -147,26 +147,32 @@ pub(crate) fn requeued(batch: &mut Batch, ids: Vec<MessageId>) {
 
 /// They are on the peer's disk. It may have told of the reading before.
 pub(crate) fn delivered(batch: &mut Batch, ids: Vec<MessageId>, at: Timestamp) {
+    // The number of an end and not its time: a clock may be set back.
     let sql = "UPDATE messages_sent
-        SET delivered = coalesce(delivered, ?2), waiting = 0, text = NULL WHERE id = ?1";
+        SET delivered = coalesce(delivered, ?2), waiting = 0, text = NULL,
+            ended = (SELECT coalesce(max(ended), 0) + 1 FROM messages_sent WHERE waiting = 0)
+        WHERE id = ?1 AND waiting = 1";
     update(batch, ids, at, sql);
     prune(batch);
 }
 
 /// They were not delivered in time.
 pub(crate) fn expired(batch: &mut Batch, ids: Vec<MessageId>, at: Timestamp) {
-    let sql = "UPDATE messages_sent SET expired = ?2, waiting = 0, text = NULL WHERE id = ?1";
+    let sql = "UPDATE messages_sent
+        SET expired = ?2, waiting = 0, text = NULL,
+            ended = (SELECT coalesce(max(ended), 0) + 1 FROM messages_sent WHERE waiting = 0)
+        WHERE id = ?1 AND waiting = 1";
     update(batch, ids, at, sql);
     prune(batch);
 }
 
+/// Ends are numbered without gaps, so nothing is walked over that stays.
 fn prune(batch: &mut Batch) {
     batch.write(|transaction| {
         transaction
             .prepare_cached(
-                "DELETE FROM messages_sent WHERE waiting = 0 AND key <= (
-                    SELECT key FROM messages_sent WHERE waiting = 0
-                    ORDER BY key DESC LIMIT 1 OFFSET ?1)",
+                "DELETE FROM messages_sent WHERE waiting = 0 AND ended <= (
+                    SELECT max(ended) FROM messages_sent WHERE waiting = 0) - ?1",
             )?
             .execute([HISTORY])?;
         Ok(())
@@ -317,3 +323,6 @@ pub(crate) fn list(
     let wanted = |row: &SentRow| state.is_none_or(|state| row.times.state() == state);
     rows.filter(|row| row.as_ref().map_or(true, wanted)).take(limit).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,7 +127,8 @@ CREATE TABLE message_peers (
 ) STRICT, WITHOUT ROWID;
 
 -- Messages of this node. The text goes when they are delivered or expired; the
--- times are those of the states. waiting: neither delivered nor expired.
+-- times are those of the states. waiting: neither delivered nor expired; ended:
+-- which one it was to come to its end, counted over all of them.
 CREATE TABLE messages_sent (
     key       INTEGER PRIMARY KEY,
     id        BLOB NOT NULL UNIQUE,
@@ -144,10 +145,11 @@ CREATE TABLE messages_sent (
     delivered INTEGER,
     read      INTEGER,
     acked     INTEGER,
-    expired   INTEGER
+    expired   INTEGER,
+    ended     INTEGER
 ) STRICT;
 CREATE INDEX messages_waiting ON messages_sent (key) WHERE waiting = 1;
-CREATE INDEX messages_ended ON messages_sent (key) WHERE waiting = 0;
+CREATE INDEX messages_ended ON messages_sent (ended) WHERE waiting = 0;
 
 -- Messages to this node, in their order; those that are acknowledged are history.
 CREATE TABLE messages_received (

@@ -118,6 +118,39 @@ fn a_sender_that_lost_its_disk_counts_anew() {
 }
 
 #[test]
+fn a_stamp_is_not_forgotten_with_the_commit_that_failed() {
+    let mut before = inbox();
+    // The epoch comes with messages of which none gets to the disk.
+    give(&mut before, peer(1), 5, &[1]);
+    let mut after = inbox();
+    after.restore_peer(peer(1), 3, 40);
+
+    after.follow(&before);
+
+    let stale = MessageAnswer::Refused(MessageRefusal::Stale);
+    assert_eq!(give(&mut after, peer(1), 5, &[1]).answer, stale, "it comes too late");
+    let asked = give(&mut after, peer(1), 6, &[]);
+    assert_eq!(asked.answer, delivered(0), "that of another epoch is not meant");
+    assert_eq!(give(&mut after, peer(1), 7, &[1]).answer, delivered(1));
+}
+
+#[test]
+fn without_trust_nobody_is_told_anything() {
+    let mut inbox = inbox();
+    give(&mut inbox, peer(1), 1, &[1]);
+    give(&mut inbox, peer(2), 1, &[1]);
+    inbox.read(&orders(&inbox, ALL), at(1));
+    outputs(&mut inbox);
+
+    inbox.handle_trust_ended(peer(1));
+    inbox.handle_trust_ended(peer(3));
+
+    assert_eq!(outputs(&mut inbox), [InboxOutput::ReceiptsDropped(peer(1))]);
+    assert!(!inbox.has_owed(&peer(1)) && inbox.has_owed(&peer(2)));
+    assert_eq!(inbox.len(), 2, "the messages stay");
+}
+
+#[test]
 fn who_may_not_send_is_refused_and_may_still_ask() {
     let mut inbox = inbox();
     let refused = inbox.handle_deliver(peer(1), &deliver(1, &[1]), false);

@@ -21,7 +21,7 @@ fn id(number: u8) -> MessageId {
 }
 
 fn outbox() -> Outbox {
-    Outbox::new(9, 100, OutboxLimits { messages: 400, bytes: 1 << 20 })
+    Outbox::new(9, 100, OutboxLimits { messages: 400, ..OutboxLimits::default() })
 }
 
 fn message(number: u8, to: NodeId) -> NewMessage {
@@ -76,7 +76,7 @@ fn messages_to_a_peer_are_numbered_and_one_batch_is_on_its_way() {
 
 #[test]
 fn a_batch_has_its_limits_and_a_large_message_goes_alone() {
-    let mut outbox = Outbox::new(9, 0, OutboxLimits { messages: 1000, bytes: 1 << 30 });
+    let mut outbox = Outbox::new(9, 0, OutboxLimits::default());
     let of = |number: u16, bytes: u32| {
         let mut raw = [0; 16];
         raw[..2].copy_from_slice(&number.to_be_bytes());
@@ -116,7 +116,10 @@ fn after_a_lost_answer_the_peer_is_asked_before_anything_is_sent() {
     let said = outputs(&mut outbox);
     assert!(said.contains(&OutboxOutput::Delivered(vec![id(1), id(2)])), "{said:?}");
     assert!(said.contains(&OutboxOutput::Requeued(vec![id(3)])), "{said:?}");
-    assert_eq!(next(&mut outbox, at(2)).unwrap().0, [3, 4]);
+    let (seqs, stamp) = next(&mut outbox, at(2)).unwrap();
+    assert_eq!(seqs, [3], "less at once than what failed");
+    outbox.handle_answer(peer(1), stamp, answer(3, None), at(2));
+    assert_eq!(next(&mut outbox, at(2)).unwrap().0, [4]);
 }
 
 #[test]
@@ -183,13 +186,68 @@ fn a_full_inbox_pauses_longer_each_time_and_room_ends_the_pause() {
     let (_, stamp) = next(&mut outbox, now).unwrap();
     outbox.handle_answer(peer(1), stamp, answer(0, full), now);
 
-    outbox.handle_room(peer(1));
+    outbox.handle_room(peer(1), now);
+    assert_eq!(outbox.trouble(&peer(1)), None, "there is room, as far as is known");
 
     let (seqs, stamp) = next(&mut outbox, now).unwrap();
     assert_eq!(seqs, [1, 2, 3, 4]);
     outbox.handle_answer(peer(1), stamp, answer(4, None), now);
     assert_eq!(outbox.trouble(&peer(1)), None);
     assert_eq!(next(&mut outbox, now).unwrap().0.len(), 6, "it goes on with more");
+}
+
+#[test]
+fn a_peer_that_keeps_saying_room_is_not_sent_to_in_a_loop() {
+    let mut outbox = outbox();
+    submit(&mut outbox, 1);
+    let full = answer(0, Some(MessageRefusal::InboxFull));
+    let refuse = |outbox: &mut Outbox, now| {
+        let (_, stamp) = next(outbox, now).unwrap();
+        outbox.handle_answer(peer(1), stamp, full, now);
+    };
+    let ms = Timestamp::from_millis;
+    refuse(&mut outbox, ms(10_000));
+    outbox.handle_room(peer(1), ms(10_050));
+    refuse(&mut outbox, ms(10_050));
+
+    outbox.handle_room(peer(1), ms(10_060));
+
+    assert_eq!(next(&mut outbox, ms(10_060)), None);
+    assert_eq!(outbox.next_deadline(), Some(ms(10_250)), "it is honoured all the same");
+    outbox.handle_timeout(ms(10_250));
+    refuse(&mut outbox, ms(10_250));
+    outbox.handle_room(peer(1), ms(10_300));
+    assert!(next(&mut outbox, ms(10_300)).is_some(), "200 ms after the last one");
+}
+
+#[test]
+fn what_is_too_much_for_the_line_goes_in_smaller_batches() {
+    let mut outbox = outbox();
+    for number in 1..=100 {
+        submit(&mut outbox, number);
+    }
+    let mut sizes = Vec::new();
+    for _ in 0..9 {
+        let (seqs, stamp) = next(&mut outbox, at(1)).unwrap();
+        sizes.push(seqs.len());
+        outbox.handle_link_failed(peer(1), stamp);
+        // That it answers when it is asked makes the line no better.
+        let (asked, stamp) = next(&mut outbox, at(1)).unwrap();
+        assert_eq!(asked, []);
+        outbox.handle_link_failed(peer(1), stamp);
+        let (_, stamp) = next(&mut outbox, at(1)).unwrap();
+        outbox.handle_answer(peer(1), stamp, answer(0, None), at(1));
+    }
+    assert_eq!(sizes, [100, 50, 25, 12, 6, 3, 1, 1, 1]);
+
+    let mut upto = 0;
+    let mut sizes = Vec::new();
+    while let Some((seqs, stamp)) = next(&mut outbox, at(1)) {
+        sizes.push(seqs.len());
+        upto += u64::try_from(seqs.len()).unwrap();
+        outbox.handle_answer(peer(1), stamp, answer(upto, None), at(1));
+    }
+    assert_eq!(sizes, [1, 2, 4, 8, 16, 32, 37]);
 }
 
 #[test]
@@ -219,6 +277,22 @@ fn what_is_not_allowed_waits_for_a_change_of_trust() {
     outbox.handle_trust_changed(peer(1));
 
     assert_eq!(next(&mut outbox, at(100)).unwrap().0, [1]);
+}
+
+#[test]
+fn trust_that_changes_while_a_batch_is_on_its_way_is_not_missed() {
+    let mut outbox = outbox();
+    submit(&mut outbox, 1);
+    let refused = MessageAnswer::Refused(MessageRefusal::NotAllowed);
+    let (_, stamp) = next(&mut outbox, at(1)).unwrap();
+
+    outbox.handle_trust_changed(peer(1));
+    outbox.handle_answer(peer(1), stamp, refused, at(1));
+
+    let (seqs, stamp) = next(&mut outbox, at(1)).unwrap();
+    assert_eq!(seqs, [1]);
+    outbox.handle_answer(peer(1), stamp, refused, at(1));
+    assert_eq!(next(&mut outbox, at(1)), None, "once for each change");
 }
 
 #[test]
@@ -271,7 +345,8 @@ fn one_that_may_be_there_is_expired_unheard_only_after_a_week() {
 
 #[test]
 fn too_many_and_the_same_twice_are_refused() {
-    let mut outbox = Outbox::new(9, 0, OutboxLimits { messages: 2, bytes: 25 });
+    let limits = OutboxLimits { messages: 2, bytes: 25, ..OutboxLimits::default() };
+    let mut outbox = Outbox::new(9, 0, limits);
     submit(&mut outbox, 1);
     let large = NewMessage { bytes: 16, ..message(2, peer(1)) };
     assert!(matches!(outbox.submit(&large), Err(SubmitError::Full { messages: 1, bytes: 10 })));
@@ -284,4 +359,22 @@ fn too_many_and_the_same_twice_are_refused() {
     outbox.handle_answer(peer(1), stamp, answer(2, None), at(1));
 
     assert_eq!(outbox.submit(&message(3, peer(1))), Ok(3));
+}
+
+#[test]
+fn one_peer_does_not_take_the_room_of_all() {
+    let limits =
+        OutboxLimits { messages_per_peer: 2, bytes_per_peer: 25, ..OutboxLimits::default() };
+    let mut outbox = Outbox::new(9, 0, limits);
+    submit(&mut outbox, 1);
+    let full = |messages, bytes| Err(SubmitError::PeerFull { peer: peer(1), messages, bytes });
+    let large = NewMessage { bytes: 16, ..message(2, peer(1)) };
+    assert_eq!(outbox.submit(&large), full(1, 10));
+    submit(&mut outbox, 2);
+    assert_eq!(outbox.submit(&message(3, peer(1))), full(2, 20));
+
+    assert_eq!(outbox.submit(&message(3, peer(2))), Ok(1));
+    let (_, stamp) = next(&mut outbox, at(1)).unwrap();
+    outbox.handle_answer(peer(1), stamp, answer(2, None), at(1));
+    assert_eq!(outbox.submit(&message(4, peer(1))), Ok(3), "there is room again");
 }

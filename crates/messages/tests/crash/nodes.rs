@@ -150,6 +150,8 @@ impl Receiver {
                 InboxOutput::ReceiptTold { id, .. } => {
                     self.receipts.remove(&id);
                 }
+                // Trust does not end here.
+                InboxOutput::ReceiptsDropped(_) => unreachable!(),
                 InboxOutput::Owed(_) => {}
             }
         }

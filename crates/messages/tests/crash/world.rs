@@ -170,7 +170,7 @@ impl World {
             self.receiver.inbox.handle_noted(from, &notes);
         }
         if self.receiver.inbox.owes_room(&from) && !lost {
-            self.sender.outbox.handle_room(Sender::receiver());
+            self.sender.outbox.handle_room(Sender::receiver(), self.now);
             self.receiver.inbox.handle_room_told(&from);
         }
         self.sender.commit();

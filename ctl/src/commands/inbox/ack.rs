@@ -1,5 +1,6 @@
 use pilot_local_api::messages::AckRequest;
 use pilot_local_api::proto::{MessageId, PeerRef};
+use pilot_local_api::{ApiError, CallError};
 
 use crate::Ctl;
 use crate::failure::Failure;
@@ -22,6 +23,22 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(Args { id, all, from }: Args, ctl: &Ctl) -> Result<(), Failure> {
     let request = AckRequest { ids: id, all, from: from.map(|from| from.to_string()) };
-    let view = patiently(ctl, AtFirst::Fail, || ctl.client.ack(&request)).await?;
+    let view = if all {
+        // Asked again it would be done with what came meanwhile, which nobody saw.
+        ctl.client.ack(&request).await.map_err(unsure)?
+    } else {
+        patiently(ctl, AtFirst::Fail, || ctl.client.ack(&request)).await?
+    };
     ctl.ui.answer(&view, |view| format!("{} acknowledged", view.acked))
+}
+
+/// The connection was lost between request and answer.
+fn unsure(error: CallError) -> ApiError {
+    let lost = matches!(error, CallError::Lost(_));
+    let error = ApiError::from(error);
+    if !lost {
+        return error;
+    }
+    let message = format!("{}; whether the messages were acknowledged is not known", error.message);
+    ApiError { message, ..error }.with_hint("pilotctl inbox read --peek")
 }

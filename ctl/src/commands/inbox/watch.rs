@@ -1,3 +1,5 @@
+use core::time::Duration;
+
 use pilot_local_api::CallError;
 use pilot_local_api::client::Lines;
 use pilot_local_api::messages::{InboxMessage, WatchQuery};
@@ -7,6 +9,10 @@ use super::text;
 use crate::Ctl;
 use crate::failure::Failure;
 use crate::waiting::{AtFirst, patiently};
+
+/// The pause after a stream that brought nothing: the daemon may be unable to
+/// write down what it gave out.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Show what nobody has read, then each message as it comes, until Ctrl-C.
 ///
@@ -26,11 +32,15 @@ pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
     loop {
         let mut lines = patiently(ctl, at_first, || ctl.client.watch_inbox(&query)).await?;
         at_first = AtFirst::Wait;
+        let before = last;
         while let Some(message) = next(&mut lines).await? {
             if last != Some(message.id) {
                 ctl.ui.answer(&message, text)?;
             }
             last = Some(message.id);
+        }
+        if last == before {
+            tokio::time::sleep(AGAIN).await;
         }
     }
 }

@@ -28,13 +28,23 @@ pub(crate) struct Args {
     /// It expires if it is not delivered within this time; at most 30d [default: 7d].
     #[arg(long, value_name = "DURATION")]
     expires: Option<HumanDuration>,
-    /// Wait until it is delivered, or read or acked (`--wait=read`).
+    /// Wait until it is delivered, or sent, read or acked (`--wait=read`).
     #[arg(long, value_name = "STATE", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "delivered")]
+    #[arg(default_missing_value = "delivered", value_parser = awaited)]
     wait: Option<MessageState>,
     /// How long to wait; the message goes on beyond it (exit code 24).
     #[arg(long, value_name = "DURATION", default_value = "30s", requires = "wait")]
     timeout: HumanDuration,
+}
+
+/// A state that can be waited for.
+fn awaited(word: &str) -> Result<MessageState, &'static str> {
+    match word.parse() {
+        Ok(MessageState::Queued | MessageState::Expired) | Err(_) => {
+            Err("it is one of sent, delivered, read, acked")
+        }
+        Ok(state) => Ok(state),
+    }
 }
 
 pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {

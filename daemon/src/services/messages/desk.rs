@@ -1,5 +1,7 @@
 //! The two machines over one set of tables.
 
+use std::collections::BTreeSet;
+
 use pilot_identity::{NodeId, Timestamp};
 use pilot_messages::{Inbox, InboxLimits, InboxOutput, Outbox, OutboxLimits, OutboxOutput};
 use pilot_proto::MessageId;
@@ -18,6 +20,8 @@ pub(super) struct Desk {
     pub(super) taken: Vec<u64>,
     /// The messages of which this turn learned what became of them.
     pub(super) heard_of: Vec<MessageId>,
+    /// Messages that expired in a turn that may not be on disk yet.
+    pub(super) expiring: BTreeSet<MessageId>,
     /// Of the rows from which the machines were made.
     pub(super) epoch: Epoch,
     /// The deadline that the clock's driver waits for.
@@ -27,6 +31,7 @@ pub(super) struct Desk {
 /// What is done once a turn is on disk.
 pub(super) enum Effect {
     Changed(MessageId),
+    Expired(Vec<MessageId>),
     Refused,
     Taken(Vec<u64>),
     Owed(NodeId),
@@ -78,6 +83,7 @@ impl Desk {
             inbox: incoming,
             taken: Vec::new(),
             heard_of: Vec::new(),
+            expiring: BTreeSet::new(),
             epoch,
             armed: None,
         })
@@ -103,6 +109,8 @@ impl Desk {
                 }
                 OutboxOutput::Expired(ids) => {
                     messages::expired(batch, ids.clone(), now);
+                    self.expiring.extend(&ids);
+                    effects.push(Effect::Expired(ids.clone()));
                     ids
                 }
                 OutboxOutput::Renewed { peer, renewals } => {
@@ -125,6 +133,7 @@ impl Desk {
                 InboxOutput::Acked { orders, at } => inbox::acked(batch, orders, at),
                 InboxOutput::ReceiptOwed { peer, id, note } => inbox::owe(batch, peer, id, note),
                 InboxOutput::ReceiptTold { peer, id, note } => inbox::told(batch, peer, id, note),
+                InboxOutput::ReceiptsDropped(peer) => inbox::dropped(batch, peer),
                 InboxOutput::Owed(peer) => effects.push(Effect::Owed(peer)),
             }
         }

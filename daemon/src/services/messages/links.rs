@@ -156,14 +156,21 @@ impl MessagesService {
             }
             Next::Room => MessageRequest::Room,
         };
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let opened = tokio::time::timeout_at(deadline, session.open(Service::Messages)).await;
+        let mut stream = opened.map_err(|_elapsed| ExchangeError::Silent)??;
         let exchange = async {
-            let mut stream = session.open(Service::Messages).await?;
             stream.send(&request, MAX_MESSAGE_FRAME).await?;
             stream.finish()?;
             stream.expect(MAX_MESSAGE_ANSWER).await
         };
-        let answer = tokio::time::timeout(PATIENCE, exchange).await;
-        let answer = match answer.map_err(|_elapsed| ExchangeError::Silent)? {
+        let answered = tokio::time::timeout_at(deadline, exchange).await;
+        if !matches!(answered, Ok(Ok(_))) {
+            // Its bytes are given up as well: on a slow line they would be in the
+            // way of what comes next.
+            stream.refuse(close::GOODBYE);
+        }
+        let answer = match answered.map_err(|_elapsed| ExchangeError::Silent)? {
             // A peer of an older version took nothing, and is not asked in a loop.
             Err(FramedError::Stopped { code: close::UNKNOWN_SERVICE }) => {
                 MessageAnswer::Refused(MessageRefusal::Invalid)

@@ -108,9 +108,17 @@ impl MessagesService {
     }
 
     /// Trust with `peer` has changed. What waits for it goes on waiting without
-    /// trust, until it expires, and is sent if trust comes back.
+    /// trust, until it expires, and is sent if trust comes back; what became of its
+    /// own messages it will not be told.
     pub(crate) async fn trust_changed(self: &Arc<Self>, peer: NodeId) {
-        let turned = self.turn(|desk, _, _| desk.outbox.handle_trust_changed(peer)).await;
+        let has_ended = !self.trust.is_mutual(&peer);
+        let turned = self.turn(|desk, _, _| {
+            desk.outbox.handle_trust_changed(peer);
+            if has_ended {
+                desk.inbox.handle_trust_ended(peer);
+            }
+        });
+        let turned = turned.await;
         if let Err(error) = turned {
             tracing::warn!(%error, "a change of trust did not reach the messages");
         }
@@ -198,6 +206,12 @@ impl MessagesService {
         for effect in effects {
             match effect {
                 Effect::Changed(id) => self.watchers.tell(id, 0),
+                Effect::Expired(ids) => {
+                    let mut desk = self.desk();
+                    for id in ids {
+                        desk.expiring.remove(&id);
+                    }
+                }
                 Effect::Taken(orders) => {
                     self.desk().inbox.handle_persisted(&orders);
                     self.arrived.notify_waiters();

@@ -110,6 +110,8 @@ impl MessagesService {
                 }
                 orders.extend(found);
             }
+            orders.sort_unstable();
+            orders.dedup();
             desk.inbox.ack(&orders, now);
             Ok(orders.len())
         })

@@ -34,11 +34,19 @@ impl MessagesService {
             MessageRequest::Deliver(deliver) => self.take(peer, deliver).await,
             MessageRequest::Receipts(receipts) => self.hear(peer, receipts).await,
             MessageRequest::Room => {
-                let noted = self.turn(|desk, _, _| desk.outbox.handle_room(peer)).await;
+                let noted = self.turn(|desk, _, now| desk.outbox.handle_room(peer, now)).await;
                 noted.map(|()| MessageAnswer::Noted)
             }
         };
-        let answer = decided.unwrap_or_else(|error| MessageAnswer::Refused(refusal(&error)));
+        let answer = match decided {
+            // The node stops: what is on disk then, nobody here knows any more. The
+            // sender asks when this node is back.
+            Err(CommitError::Closed) => {
+                framed.refuse(close::GOODBYE);
+                return Ok(());
+            }
+            decided => decided.unwrap_or_else(|error| MessageAnswer::Refused(refusal(&error))),
+        };
         framed.send(&answer, MAX_MESSAGE_ANSWER).await?;
         framed.finish()
     }
