@@ -76,7 +76,7 @@ fn the_longest_interest_and_the_longest_event_fit_into_their_frames() {
     let interest = Interest { serial: u64::MAX, live, durable, signed, own, relayed };
     assert!(frame::encode(&EventsRequest::Follow(interest), MAX_INTEREST_FRAME).is_ok());
 
-    assert!(MAX_RECORD <= MAX_RECORDS);
+    const { assert!(MAX_RECORD <= MAX_RECORDS) };
     let records = vec![0; MAX_RECORDS].into();
     let (stream, epoch, through) = (Stream::Own, u64::MAX, u64::MAX);
     let events = Told::Events { stream, epoch, through, records };
