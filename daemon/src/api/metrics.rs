@@ -23,7 +23,8 @@
 //! | `pilot_socket_received_datagrams_total` | `kind` | `quic`, `aside` (STUN and probes), `garbage` (dropped) |
 //! | `pilot_socket_dropped_datagrams_total` | | too many waited |
 //! | `pilot_tasks` | `queue` | as the queues of `status` |
-//! | `pilot_events_published_total`, `…heard…`, `…delivered…`, `…lost…` | | by users here, from peers, to subscribers here, and those that these were too slow for |
+//! | `pilot_events_published_total`, `pilot_events_heard_total` | | events of this node, and those that came from peers |
+//! | `pilot_events_delivered_total`, `pilot_events_lost_total` | | events given to subscribers here, each counted, and those that these were too slow for |
 //! | `pilot_event_subscribers` | | on this node |
 //! | `pilot_messages` | `queue` | messages of this node that are not delivered (`queued`), and to it that are `unread` and `unacked` |
 //! | `pilot_store_bytes`, `pilot_disk_free_bytes` | | the database, and what is left beside it |

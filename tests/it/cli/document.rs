@@ -3,7 +3,7 @@
 use pilot_local_api::{Client, routes};
 use pilot_tests::{Node, NodeOptions, Programs};
 
-const ROUTES: [&str; 34] = [
+const ROUTES: [&str; 41] = [
     routes::WHOAMI,
     routes::STATUS,
     routes::NETCHECK,
@@ -38,6 +38,13 @@ const ROUTES: [&str; 34] = [
     routes::INBOX,
     routes::INBOX_WATCH,
     routes::INBOX_ACK,
+    routes::EVENTS,
+    routes::EVENTS_SUBSCRIBE,
+    routes::EVENT_TOPICS,
+    routes::EVENT_CURSORS,
+    routes::EVENT_CURSOR,
+    routes::EVENT_CURSOR_ACK,
+    routes::EVENT_RELAYS,
 ];
 
 #[test]

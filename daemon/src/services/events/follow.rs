@@ -1,6 +1,7 @@
 //! Hears what a peer publishes, as long as somebody here wants it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,8 +22,10 @@ use super::feed::Feed;
 use crate::clock;
 use crate::services::links::{AFTER_FAILURE, Owing};
 
-/// Pause before a peer is asked again that does not tell its events.
-const REFUSED: Duration = Duration::from_secs(30);
+/// Pause before a peer is asked again that does not tell its events; doubles with
+/// each time. At first it may only not know yet that it is trusted.
+const REFUSED: Duration = Duration::from_millis(500);
+const MAX_REFUSED: Duration = Duration::from_secs(30);
 
 /// Bytes of a peer's newest events that are in memory, of each of its streams.
 const TAIL: usize = 4 * 1024 * 1024;
@@ -34,6 +37,8 @@ pub(super) struct Remote {
     pub(super) relayed: Feed,
     /// Since when which interest holds; none before the peer was first heard.
     pub(super) since: watch::Sender<Option<Since>>,
+    /// How often it did not tell its events, one time after the other.
+    refusals: AtomicU32,
 }
 
 /// An interest holds for all events after these.
@@ -79,7 +84,8 @@ pub(super) enum HeardError {
 impl Remote {
     pub(super) fn new(peer: NodeId) -> Self {
         let feed = || Feed::new(Position::START, TAIL);
-        Self { peer, own: feed(), relayed: feed(), since: watch::Sender::new(None) }
+        let (since, refusals) = (watch::Sender::new(None), AtomicU32::new(0));
+        Self { peer, own: feed(), relayed: feed(), since, refusals }
     }
 
     pub(super) const fn feed(&self, stream: Stream) -> &Feed {
@@ -108,6 +114,7 @@ impl Remote {
             }
         }
         self.since.send_replace(Some(since));
+        self.refusals.store(0, Ordering::Relaxed);
     }
 }
 
@@ -130,10 +137,11 @@ impl Owing for EventsService {
             })) => {
                 let reason = close::meaning(code);
                 tracing::info!(peer = %peer.short(), reason, "a peer does not tell its events");
-                // Trust that changes wakes it.
+                let times = self.remote(peer).refusals.fetch_add(1, Ordering::Relaxed);
+                let pause = REFUSED.saturating_mul(1 << times.min(6)).min(MAX_REFUSED);
                 tokio::select! {
                     () = self.stop.cancelled() => {}
-                    () = tokio::time::sleep(REFUSED) => {}
+                    () = tokio::time::sleep(pause) => {}
                     () = wake.notified() => {}
                 }
                 0
