@@ -30,6 +30,12 @@ impl PeerIdentity {
     pub fn new(public_key: NodeId, address: Option<Address>, name: Option<NodeName>) -> Self {
         Self { address, name, public_key, fingerprint: public_key.fingerprint() }
     }
+
+    /// Its address, or the beginning of its key.
+    #[must_use]
+    pub fn label(&self) -> String {
+        self.address.map_or_else(|| self.public_key.short(), |address| address.to_string())
+    }
 }
 
 /// `GET whoami`: this node.

@@ -91,7 +91,7 @@ impl Lines {
         out.extend_from_slice(publisher.from.as_bytes());
         if origin.is_some() {
             out.extend_from_slice(b",\"via\":");
-            text(out, &address(node, of.0));
+            text(out, &node.peer_identity(of.0).label());
         }
         out.extend_from_slice(b",\"at\":\"");
         out.extend_from_slice(self.time(record.at).as_bytes());
@@ -123,7 +123,7 @@ impl Publisher {
     fn of(node: &Node, id: NodeId, stream: Stream) -> Self {
         let known = node.peer_identity(id);
         let mut from = b"\"from\":".to_vec();
-        text(&mut from, &address(node, id));
+        text(&mut from, &known.label());
         if let Some(name) = known.name {
             from.extend_from_slice(b",\"from_name\":");
             text(&mut from, &name.to_string());
@@ -131,12 +131,6 @@ impl Publisher {
         let from = String::from_utf8_lossy(&from).into_owned();
         Self { ids: EventIds::of(&id, stream), from }
     }
-}
-
-/// The address of a node, or the beginning of its key.
-pub(super) fn address(node: &Node, id: NodeId) -> String {
-    let address = node.peer_identity(id).address.map(|address| address.to_string());
-    address.unwrap_or_else(|| id.short().to_string())
 }
 
 fn text(out: &mut Vec<u8>, text: &str) {

@@ -21,7 +21,7 @@ use pilot_local_api::{ErrorCode, Time};
 use pilot_proto::events::{EventIds, Stream};
 use pilot_proto::{PeerRef, TopicFilter, check_topic, is_reserved_topic};
 
-use super::event_lines::{Lines, Token, address};
+use super::event_lines::{Lines, Token};
 use super::extract::{Body, Params};
 use super::failure::Failure;
 use crate::node::Node;
@@ -176,7 +176,10 @@ async fn named(node: &Node, peer: &str) -> Result<NodeId, Failure> {
     responses((status = 200, body = TopicsView)))]
 pub(crate) async fn topics(State(node): State<Arc<Node>>) -> Json<TopicsView> {
     let service = node.events();
-    let name = |id| node.peer_identity(id).name.map(|name| name.to_string());
+    let called = |id| {
+        let known = node.peer_identity(id);
+        (known.label(), known.name.map(|name| name.to_string()))
+    };
     let me = node.id();
     let mut topics: BTreeMap<(String, NodeId), (u64, u64, bool)> = BTreeMap::new();
     for (topic, at) in service.values() {
@@ -186,21 +189,16 @@ pub(crate) async fn topics(State(node): State<Arc<Node>>) -> Json<TopicsView> {
         let entry = topics.entry((topic, publisher)).or_default();
         *entry = (traffic.count, traffic.last_at, entry.2);
     }
-    let view = |((topic, id), (count, at, retained))| TopicView {
-        topic,
-        from: address(&node, id),
-        from_name: name(id),
-        count,
-        last_at: Time::from(Timestamp::from_millis(at)),
-        retained,
+    let view = |((topic, id), (count, at, retained))| {
+        let (from, from_name) = called(id);
+        let last_at = Time::from(Timestamp::from_millis(at));
+        TopicView { topic, from, from_name, count, last_at, retained }
     };
     let trusted = |peer: &NodeId| node.trust().is_mutual(peer);
     let peers = service.listening_peers().into_iter().filter(|(id, ..)| trusted(id));
-    let peers = peers.map(|(id, topics, listening)| InterestView {
-        peer: address(&node, id),
-        peer_name: name(id),
-        topics: texts(&topics),
-        listening,
+    let peers = peers.map(|(id, topics, listening)| {
+        let (peer, peer_name) = called(id);
+        InterestView { peer, peer_name, topics: texts(&topics), listening }
     });
     Json(TopicsView {
         topics: topics.into_iter().map(view).collect(),
@@ -222,7 +220,7 @@ pub(crate) async fn cursors(State(node): State<Arc<Node>>) -> Json<Vec<CursorVie
     let views = all.map(|(name, cursor)| CursorView {
         name,
         topics: texts(&cursor.filters),
-        from: cursor.from.map(|from| address(&node, from)),
+        from: cursor.from.map(|from| node.peer_identity(from).label()),
         in_use: cursor.is_used,
         behind: node.events().behind(&cursor),
     });
@@ -271,7 +269,8 @@ pub(crate) async fn relays(State(node): State<Arc<Node>>) -> Json<Vec<RelayRule>
 }
 
 fn rule_view(node: &Node, rule: &events::RelayRule) -> RelayRule {
-    let (from, to) = (address(node, rule.from), address(node, rule.to));
+    let label = |id| node.peer_identity(id).label();
+    let (from, to) = (label(rule.from), label(rule.to));
     RelayRule { from, to, topic: rule.filter.clone() }
 }
 

@@ -15,7 +15,6 @@ use crate::node::Node;
 
 pub(super) fn view(node: &Node, transfer: &Transfer) -> TransferView {
     let peer = node.peer_identity(transfer.peer);
-    let address = peer.address.map(|address| address.to_string());
     let progress = node.data().progress(transfer);
     TransferView {
         id: transfer.id,
@@ -23,7 +22,7 @@ pub(super) fn view(node: &Node, transfer: &Transfer) -> TransferView {
             Way::Sent => Direction::Sent,
             Way::Received => Direction::Received,
         },
-        peer: address.unwrap_or_else(|| transfer.peer.short().to_string()),
+        peer: peer.label(),
         peer_name: peer.name.map(|name| name.to_string()),
         state: state(node, transfer),
         label: transfer.label.clone(),

@@ -9,7 +9,6 @@ use pilot_proto::Position;
 use pilot_proto::events::{Past, Records};
 
 use super::chunk::{Chunk, PAGE, Sieve};
-use super::reader::Journalled;
 use super::retained::Retained;
 use super::stream::KeptStream;
 use crate::clock;
@@ -110,14 +109,10 @@ impl PastReader {
             }
             Read::Behind { lost, start } => {
                 let goal = start.position.min(until);
-                let page = self.stream.journalled(after, goal).await.unwrap_or_default();
-                let mut through = after;
-                for part in page {
-                    through = match &part {
-                        Journalled::Gap { through, .. } => *through,
-                        Journalled::Events { last, .. } => *last,
-                    };
-                    self.take(part.into_chunk(after));
+                let journalled = self.stream.journalled(after, goal).await;
+                let (page, mut through) = journalled.unwrap_or_else(|| (Vec::new(), after));
+                for chunk in page {
+                    self.take(chunk);
                 }
                 if through == after {
                     through = goal;

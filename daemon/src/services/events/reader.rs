@@ -78,20 +78,12 @@ impl Reader {
     async fn catch_up(&mut self, lost: u64, start: Cursor) {
         let after = self.cursor.position;
         if self.on_lag == OnLag::CatchUp
-            && let Some(found) = self.stream.journalled(after, start.position).await
+            && let Some((found, through)) = self.stream.journalled(after, start.position).await
+            && through > after
         {
-            let mut through = after;
-            for chunk in found {
-                through = match &chunk {
-                    Journalled::Gap { through, .. } => *through,
-                    Journalled::Events { last, .. } => *last,
-                };
-                self.read.push_back(chunk.into_chunk(after));
-            }
-            if through > after {
-                self.cursor = self.stream.feed.cursor(through);
-                return;
-            }
+            self.read.extend(found);
+            self.cursor = self.stream.feed.cursor(through);
+            return;
         }
         // It was one that begins where nothing was lost.
         if lost > 0 {
@@ -101,31 +93,15 @@ impl Reader {
     }
 }
 
-/// Some of a journal.
-#[derive(Debug, Clone)]
-pub(super) enum Journalled {
-    Events { epoch: u64, last: Position, records: bytes::Bytes },
-    Gap { count: u64, through: Position },
-}
-
-impl Journalled {
-    pub(super) fn into_chunk(self, after: Position) -> Chunk {
-        match self {
-            Self::Events { epoch, records, .. } => Chunk::Events { epoch, after, records },
-            Self::Gap { count, through } => Chunk::Gap { count, through },
-        }
-    }
-}
-
 impl KeptStream {
-    /// Some of what the journal has after `after` and up to `until`, a gap
-    /// first if the first of it is not kept any more. None if there is no
+    /// Some of what the journal has after `after` and up to `until`, with a gap
+    /// for what is not kept any more, and how far that is. None if there is no
     /// journal, or it cannot be read.
     pub(super) async fn journalled(
         self: &Arc<Self>,
         after: Position,
         until: Position,
-    ) -> Option<Vec<Journalled>> {
+    ) -> Option<(Vec<Chunk>, Position)> {
         let journal = self.journal.as_ref()?;
         if until.epoch == journal.epoch() {
             journal.write_out(until.seq).await;
@@ -142,19 +118,19 @@ impl KeptStream {
             }
             Ok(None) | Err(_) => return None,
         };
-        let mut found = Vec::new();
+        let (mut found, mut reached) = (Vec::new(), after);
         let mut expected = after.seq + 1;
         for stored in page.blocks {
-            let first = Position { epoch: stored.epoch, seq: stored.block.first };
-            let last = Position { epoch: stored.epoch, seq: stored.block.last };
+            let (first, last) = (stored.first(), stored.last());
             if first.seq > expected {
                 let through = Position { seq: first.seq - 1, ..first };
-                found.push(Journalled::Gap { count: first.seq - expected, through });
+                found.push(Chunk::Gap { count: first.seq - expected, through });
             }
             expected = last.seq + 1;
+            reached = last;
             let (epoch, records) = (stored.epoch, stored.block.records);
-            found.push(Journalled::Events { epoch, last, records });
+            found.push(Chunk::Events { epoch, after, records });
         }
-        Some(found)
+        Some((found, reached))
     }
 }
