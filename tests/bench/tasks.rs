@@ -144,18 +144,10 @@ async fn pid(pair: &Pair, name: &str) -> anyhow::Result<u32> {
 async fn submit(manager: &Client, to: &PeerRef, tasks: usize) -> anyhow::Result<Samples> {
     let mut took = Samples::default();
     for number in 0..tasks {
+        let description = format!("Implement user authentication API route {number}");
         let request = SubmitRequest {
-            id: None,
-            to: to.clone(),
-            description: format!("Implement user authentication API route {number}"),
             params: Params(vec![("framework".into(), "gin".into())]),
-            files: Vec::new(),
-            attach: Vec::new(),
-            priority: None,
-            deadline_in_ms: None,
-            queue_timeout_ms: None,
-            run_timeout_ms: None,
-            idempotency_key: None,
+            ..SubmitRequest::new(to.clone().into(), description)
         };
         let started = Instant::now();
         let task = manager.submit(&request).await?;
@@ -174,7 +166,7 @@ async fn submit(manager: &Client, to: &PeerRef, tasks: usize) -> anyhow::Result<
 
 /// Accepts and answers tasks until it is dropped.
 async fn work(worker: &Client) -> anyhow::Result<()> {
-    let accept = AcceptRequest { timeout_ms: 30_000, from: None, claim: None };
+    let accept = AcceptRequest { timeout_ms: 30_000, ..AcceptRequest::default() };
     loop {
         let Some(task) = worker.accept(&accept).await? else { continue };
         let result =

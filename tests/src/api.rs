@@ -10,8 +10,8 @@ use pilot_local_api::identity::WhoAmI;
 use pilot_local_api::peers::{PeerView, PeersQuery, PingView, ResolveView};
 use pilot_local_api::status::StatusView;
 use pilot_local_api::tasks::{
-    AcceptRequest, AcceptedTask, CancelRequest, ListQuery, Params, ResultView, Role,
-    SendResultsRequest, SubmitRequest, TaskState, TaskView, WaitQuery,
+    AcceptRequest, AcceptedTask, CancelRequest, ListQuery, ResultView, Role, SendResultsRequest,
+    SubmitRequest, TaskState, TaskView, WaitQuery,
 };
 use pilot_local_api::transfers::{Keep, PathText, SendRequest, TransferView, TransfersQuery};
 use pilot_local_api::trust::{TrustRequest, TrustState, TrustView};
@@ -142,14 +142,14 @@ impl Api {
 
     pub fn accept_within(&self, patience: Duration) -> Answer<Option<AcceptedTask>> {
         let timeout_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-        let request = AcceptRequest { timeout_ms, from: None, claim: None };
+        let request = AcceptRequest { timeout_ms, ..AcceptRequest::default() };
         self.runtime.block_on(self.client.accept(&request))
     }
 
     /// Accepts under a claim, without waiting.
     pub fn accept_as(&self, claim: &str) -> Answer<Option<AcceptedTask>> {
         let claim = Some(claim.to_owned());
-        let request = AcceptRequest { timeout_ms: 0, from: None, claim };
+        let request = AcceptRequest { claim, ..AcceptRequest::default() };
         self.runtime.block_on(self.client.accept(&request))
     }
 
@@ -269,19 +269,7 @@ impl Api {
 /// A task for `to`.
 #[must_use]
 pub fn task_for(to: &PeerRef, description: &str) -> SubmitRequest {
-    SubmitRequest {
-        id: None,
-        to: to.clone(),
-        description: description.to_owned(),
-        params: Params::default(),
-        files: Vec::new(),
-        attach: Vec::new(),
-        priority: None,
-        deadline_in_ms: None,
-        queue_timeout_ms: None,
-        run_timeout_ms: None,
-        idempotency_key: None,
-    }
+    SubmitRequest::new(to.clone().into(), description.to_owned())
 }
 
 /// A task for `to` with these files and folders, which go on a transfer.

@@ -32,8 +32,11 @@ pub const TRUST_PEER: &str = "/v1/trust/{peer}";
 /// `GET` [`TrustView`](crate::trust::TrustView) if mutual, else an error.
 pub const TRUST_CHECK: &str = "/v1/trust/{peer}/check";
 /// `POST` a [`SubmitRequest`](crate::tasks::SubmitRequest), `GET`
-/// `?role=&state=&limit=` a list; both of [`TaskView`](crate::tasks::TaskView).
+/// `?role=&state=&group=&dead=&limit=` a list; both of [`TaskView`](crate::tasks::TaskView).
 pub const TASKS: &str = "/v1/tasks";
+/// `POST` a list of [`SubmitRequest`](crate::tasks::SubmitRequest), all of which are
+/// taken or none; answers a list of [`TaskView`](crate::tasks::TaskView).
+pub const TASKS_BATCH: &str = "/v1/tasks/batch";
 /// `POST` an [`AcceptRequest`](crate::tasks::AcceptRequest); answers
 /// [`AcceptedTask`](crate::tasks::AcceptedTask) or 204.
 pub const TASK_ACCEPT: &str = "/v1/tasks/accept";
@@ -46,7 +49,7 @@ pub const TASK_WAIT: &str = "/v1/tasks/{id}/wait";
 /// `GET` NDJSON of [`TaskView`](crate::tasks::TaskView): as it is, then one
 /// line for each change, until the task has ended.
 pub const TASK_WATCH: &str = "/v1/tasks/{id}/watch";
-/// `GET` [`ResultView`](crate::tasks::ResultView); `still_running` before the end.
+/// `GET ?attempt=` [`ResultView`](crate::tasks::ResultView); `still_running` before the end.
 pub const TASK_RESULT: &str = "/v1/tasks/{id}/result";
 /// `POST` a [`SendResultsRequest`](crate::tasks::SendResultsRequest); answers
 /// [`TaskView`](crate::tasks::TaskView).
@@ -60,6 +63,18 @@ pub const TASK_DECLINE: &str = "/v1/tasks/{id}/decline";
 /// `POST` a [`FailRequest`](crate::tasks::FailRequest); answers
 /// [`TaskView`](crate::tasks::TaskView).
 pub const TASK_FAIL: &str = "/v1/tasks/{id}/fail";
+/// `POST` without a body: another attempt at a task that has ended otherwise than
+/// well; answers [`TaskView`](crate::tasks::TaskView).
+pub const TASK_RETRY: &str = "/v1/tasks/{id}/retry";
+/// `GET` [`ExplainView`](crate::tasks::ExplainView).
+pub const TASK_EXPLAIN: &str = "/v1/tasks/{id}/explain";
+/// `POST` a [`ReleaseRequest`](crate::tasks::ReleaseRequest); answers
+/// [`TaskView`](crate::tasks::TaskView).
+pub const TASK_RELEASE: &str = "/v1/tasks/{id}/release";
+/// `POST` bytes that the task's command wrote; answers nothing. `GET
+/// ?follow=&attempt=` NDJSON of [`LogPiece`](crate::tasks::LogPiece): what is kept,
+/// then with `follow=true` what comes, until the task has ended.
+pub const TASK_LOGS: &str = "/v1/tasks/{id}/logs";
 /// `POST` a [`CancelRequest`](crate::tasks::CancelRequest); answers
 /// [`TaskView`](crate::tasks::TaskView).
 pub const TASK_CANCEL: &str = "/v1/tasks/{id}/cancel";

@@ -45,3 +45,25 @@ pub(crate) mod optional {
         }
     }
 }
+
+/// The same for a list of them.
+pub(crate) mod list {
+    pub(crate) fn serialize<T, S>(values: &[T], serializer: S) -> Result<S::Ok, S::Error>
+    where
+        T: core::fmt::Display,
+        S: serde::Serializer,
+    {
+        serializer.collect_seq(values.iter().map(ToString::to_string))
+    }
+
+    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+    where
+        T: core::str::FromStr<Err: core::fmt::Display>,
+        D: serde::Deserializer<'de>,
+    {
+        use serde::Deserialize as _;
+        use serde::de::Error as _;
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
+    }
+}

@@ -34,9 +34,10 @@ fn an_error_of_the_daemon_arrives_whole() {
 fn nothing_to_accept_is_no_error() {
     let server = Server::answering(&["HTTP/1.1 204 No Content\r\n\r\n"]);
 
-    let task =
-        run(server.client().accept(&AcceptRequest { timeout_ms: 30_000, from: None, claim: None }))
-            .unwrap();
+    let task = run(server
+        .client()
+        .accept(&AcceptRequest { timeout_ms: 30_000, ..AcceptRequest::default() }))
+    .unwrap();
 
     assert_eq!(task, None);
     assert!(server.requests()[0].ends_with("\r\n\r\n{\"timeout_ms\":30000}"));

@@ -8,10 +8,10 @@ use axum::extract::State;
 use pilot_identity::{Scope, Timestamp};
 use pilot_local_api::ErrorCode;
 use pilot_local_api::tasks::{
-    CancelRequest, ContentFile, ResultView, Role, SubmitRequest, TaskView, data_fields,
+    CancelRequest, ContentFile, ResultView, Role, SubmitRequest, Target, TaskView, data_fields,
 };
-use pilot_proto::TaskId;
 use pilot_proto::tasks::{InlineFile, MAX_NOTE, TaskBody};
+use pilot_proto::{PeerRef, TaskId};
 use pilot_trust::Standing;
 
 use super::extract::{Body, Task};
@@ -37,10 +37,13 @@ pub(crate) async fn submit(
     State(node): State<Arc<Node>>,
     Body(request): Body<SubmitRequest>,
 ) -> Result<Json<TaskView>, Failure> {
-    let to = node.directory().find(&request.to).await?;
+    let Target::Peer(wanted) = &request.to else {
+        return Err(Failure::invalid("a task goes to one peer"));
+    };
+    let to = node.directory().find(wanted).await?;
     let standing = node.trust().standing(to);
     if !standing.is_mutual() {
-        return Err(not_mutual(&request, standing));
+        return Err(not_mutual(wanted, standing));
     }
     if !standing.received.contains(Scope::Tasks) {
         let message = format!(
@@ -80,17 +83,17 @@ pub(crate) async fn submit(
     Ok(Json(whole(&node, &row(&node, submitted.id).await?).await?))
 }
 
-fn not_mutual(request: &SubmitRequest, standing: Standing) -> Failure {
+fn not_mutual(wanted: &PeerRef, standing: Standing) -> Failure {
     match standing.state {
         pilot_trust::TrustState::Requested => Failure::new(
             ErrorCode::NotTrusted,
-            format!("{} has not answered this node's trust yet; nothing was submitted", request.to),
+            format!("{} has not answered this node's trust yet; nothing was submitted", wanted),
         )
         .hint("pilotctl whoami  # then, on the peer: pilotctl trust ADDRESS")
-        .detail("peer", request.to.to_string()),
+        .detail("peer", wanted.to_string()),
         pilot_trust::TrustState::Pending
         | pilot_trust::TrustState::None
-        | pilot_trust::TrustState::Mutual => Failure::not_trusted(&request.to),
+        | pilot_trust::TrustState::Mutual => Failure::not_trusted(wanted),
     }
 }
 
@@ -163,7 +166,7 @@ pub(crate) async fn result(
     Ok(Json(ResultView {
         id,
         state: state(role, now),
-        from: node.peer_identity(peer),
+        from: Some(node.peer_identity(peer)),
         reason: (!reason.is_empty()).then_some(reason),
         is_json: body.is_json,
         data,

@@ -74,6 +74,7 @@ async fn view(node: &Node, accepted: Accepted) -> Result<AcceptedTask, Failure> 
         deadline_at: task.terms.deadline.map(Into::into),
         attachments: files.attachments,
         attached: files.attached,
+        inputs: Vec::new(),
     })
 }
 

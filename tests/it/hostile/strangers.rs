@@ -197,7 +197,7 @@ fn a_node_that_lost_its_key_is_another_node_whatever_it_claims() {
     let at_impostor = team.api("impostor").unwrap();
     assert_eq!(refused(at_impostor.submit(&team.peer("manager"), "x")), ErrorCode::NotTrusted);
     assert_eq!(at_impostor.accept_within(Duration::from_millis(500)).unwrap(), None);
-    assert_eq!(manager.task(task.id).unwrap().peer.public_key, pinned);
+    assert_eq!(manager.task(task.id).unwrap().peer.unwrap().public_key, pinned);
     assert_eq!(manager.resolve(&"worker".parse().unwrap()).unwrap().public_key, Some(pinned));
 }
 
@@ -231,7 +231,7 @@ fn a_rendezvous_that_names_another_key_for_an_address_is_not_believed() {
     let details = &error.details["pinned_fingerprint"];
     assert_eq!(details.as_str(), Some(pinned.fingerprint().to_string().as_str()));
     let task = manager.submit(&team.peer("worker"), "for the pinned key").unwrap();
-    assert_eq!(task.peer.public_key, pinned);
+    assert_eq!(task.peer.unwrap().public_key, pinned);
     team.node_mut("worker").process().unwrap().thaw().unwrap();
     assert_eq!(team.api("worker").unwrap().accept().unwrap().id, task.id);
 }

@@ -59,7 +59,7 @@ impl Worker {
 
 /// Ends with the first fault, which shows at the submitter: it gets no result.
 async fn serve(client: &Client, accepted: &Mutex<Vec<(TaskId, u32)>>) -> Result<(), CallError> {
-    let request = AcceptRequest { timeout_ms: 30_000, from: None, claim: None };
+    let request = AcceptRequest { timeout_ms: 30_000, ..AcceptRequest::default() };
     loop {
         let Some(task) = client.accept(&request).await? else { continue };
         let AcceptedTask { id, description, attempt, attachments, .. } = task;

@@ -5,6 +5,7 @@ mod exchange;
 mod kept;
 mod lines;
 mod messages;
+mod tasks;
 mod transfers;
 
 use core::time::Duration;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::Method;
-use pilot_proto::{PeerRef, TaskId};
+use pilot_proto::PeerRef;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -25,11 +26,6 @@ use crate::network::NetcheckView;
 use crate::peers::{PeerView, PeersQuery, PingView, ResolveView};
 use crate::routes::{self, with_query};
 use crate::status::StatusView;
-use crate::tasks::{
-    AcceptRequest, AcceptedTask, CancelRequest, DeclineRequest, FailRequest, ListQuery,
-    ProgressAnswer, ProgressRequest, ResultView, SendResultsRequest, SubmitRequest, TaskView,
-    WaitQuery,
-};
 use crate::trust::{TrustRequest, TrustView};
 
 use kept::Kept;
@@ -202,103 +198,6 @@ impl Client {
     /// `DELETE trust/{peer}`.
     pub async fn untrust(&self, peer: &PeerRef) -> Result<TrustView, CallError> {
         self.call(Method::DELETE, &routes::trust_peer(peer), None::<&()>, Duration::ZERO).await
-    }
-
-    /// `POST tasks`. With an id in the request it may be sent again.
-    pub async fn submit(&self, request: &SubmitRequest) -> Result<TaskView, CallError> {
-        let copying = if request.attach.is_empty() { Duration::ZERO } else { COPYING };
-        self.call(Method::POST, routes::TASKS, Some(request), copying).await
-    }
-
-    /// `GET tasks`.
-    pub async fn tasks(&self, query: &ListQuery) -> Result<Vec<TaskView>, CallError> {
-        let pairs = [
-            ("role", query.role.map(|role| role.word().to_owned())),
-            ("state", query.state.map(|state| state.word().to_owned())),
-            ("limit", query.limit.map(|limit| limit.to_string())),
-        ];
-        self.get(&with_query(routes::TASKS, &pairs)).await
-    }
-
-    /// `GET tasks/{id}`.
-    pub async fn task(&self, id: TaskId) -> Result<TaskView, CallError> {
-        self.get(&routes::task(routes::TASK, id)).await
-    }
-
-    /// `GET tasks/{id}/wait`.
-    pub async fn wait(&self, id: TaskId, query: WaitQuery) -> Result<TaskView, CallError> {
-        let pairs = [
-            ("timeout_ms", query.timeout_ms.map(|millis| millis.to_string())),
-            ("after_revision", query.after_revision.map(|revision| revision.to_string())),
-        ];
-        let path = with_query(&routes::task(routes::TASK_WAIT, id), &pairs);
-        let asked = Duration::from_millis(query.timeout_ms.unwrap_or(DEFAULT_WAIT_MS));
-        self.call(Method::GET, &path, None::<&()>, asked).await
-    }
-
-    /// `GET tasks/{id}/watch`: opens the stream; it has no time limit.
-    pub async fn watch(&self, id: TaskId) -> Result<Lines<TaskView>, CallError> {
-        lines::open(&self.socket, &routes::task(routes::TASK_WATCH, id)).await
-    }
-
-    /// `GET tasks/{id}/result`.
-    pub async fn result(&self, id: TaskId) -> Result<ResultView, CallError> {
-        self.get(&routes::task(routes::TASK_RESULT, id)).await
-    }
-
-    /// `POST tasks/accept`; nothing if no task came in time.
-    pub async fn accept(&self, request: &AcceptRequest) -> Result<Option<AcceptedTask>, CallError> {
-        let asked = Duration::from_millis(request.timeout_ms);
-        match self.answer(Method::POST, routes::TASK_ACCEPT, Some(request), asked).await? {
-            None => Ok(None),
-            Some(body) => read(&body).map(Some),
-        }
-    }
-
-    /// `POST tasks/{id}/results`.
-    pub async fn send_results(
-        &self,
-        id: TaskId,
-        request: &SendResultsRequest,
-    ) -> Result<TaskView, CallError> {
-        let copying = if request.attach.is_empty() { Duration::ZERO } else { COPYING };
-        let path = routes::task(routes::TASK_RESULTS, id);
-        self.call(Method::POST, &path, Some(request), copying).await
-    }
-
-    /// `POST tasks/{id}/progress`.
-    pub async fn progress(
-        &self,
-        id: TaskId,
-        request: &ProgressRequest,
-    ) -> Result<ProgressAnswer, CallError> {
-        self.post(&routes::task(routes::TASK_PROGRESS, id), request).await
-    }
-
-    /// `POST tasks/{id}/decline`.
-    pub async fn decline(
-        &self,
-        id: TaskId,
-        request: &DeclineRequest,
-    ) -> Result<TaskView, CallError> {
-        self.post(&routes::task(routes::TASK_DECLINE, id), request).await
-    }
-
-    /// `POST tasks/{id}/fail`.
-    pub async fn fail(&self, id: TaskId, request: &FailRequest) -> Result<TaskView, CallError> {
-        self.post(&routes::task(routes::TASK_FAIL, id), request).await
-    }
-
-    /// `POST tasks/{id}/cancel`.
-    pub async fn cancel(&self, id: TaskId, request: &CancelRequest) -> Result<TaskView, CallError> {
-        self.post(&routes::task(routes::TASK_CANCEL, id), request).await
-    }
-
-    /// `GET tasks/{id}/attachments/{name}`.
-    pub async fn attachment(&self, id: TaskId, name: &str) -> Result<Bytes, CallError> {
-        let path = routes::task_attachment(id, name);
-        let body = self.answer(Method::GET, &path, None::<&()>, Duration::ZERO).await?;
-        Ok(body.unwrap_or_default())
     }
 
     /// `GET openapi.json`.

@@ -10,9 +10,12 @@ pub use content::{
     AttachedFiles, Attachment, BothForms, ContentFile, LISTED_NAMES, data_fields, read_data_fields,
 };
 pub use params::Params;
-pub use submitter::{CancelRequest, ResultView, SubmitRequest, WaitQuery};
+pub use submitter::{
+    AttemptView, CancelRequest, CandidateView, ExplainView, OnDepFailure, Preference, ResultView,
+    SubmitRequest, Target, TargetError, WaitQuery,
+};
 pub use view::{LIST_DESCRIPTION, ListQuery, Role, StateChange, TaskState, TaskView};
 pub use worker::{
-    AcceptRequest, AcceptedTask, DeclineRequest, FailRequest, ProgressAnswer, ProgressRequest,
-    ResultStatus, SendResultsRequest,
+    AcceptRequest, AcceptedTask, DeclineRequest, FailRequest, LogPiece, ProcessRef, ProgressAnswer,
+    ProgressRequest, ReleaseRequest, ResultStatus, SendResultsRequest, TaskInput,
 };

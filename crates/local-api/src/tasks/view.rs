@@ -6,7 +6,7 @@ use core::str::FromStr;
 use pilot_proto::TaskId;
 use serde::{Deserialize, Serialize};
 
-use super::{AttachedFiles, Attachment, Params};
+use super::{AttachedFiles, Attachment, AttemptView, Params};
 use crate::Time;
 use crate::identity::PeerIdentity;
 
@@ -133,7 +133,7 @@ impl FromStr for TaskState {
 }
 
 /// The query of `GET tasks`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
     /// Only those of this half.
@@ -142,6 +142,12 @@ pub struct ListQuery {
     /// Only those in this state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<TaskState>,
+    /// Only those of this group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Only those that failed for good.
+    #[serde(default)]
+    pub dead: bool,
     /// At most so many, the newest first; the daemon's default is 100 and its most 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
@@ -173,8 +179,10 @@ pub struct TaskView {
     pub role: Role,
     /// Where it is in its life.
     pub state: TaskState,
-    /// The other node: the worker's of a submitted task, the submitter's of a received one.
-    pub peer: PeerIdentity,
+    /// The other node: the worker's of a submitted task, the submitter's of a
+    /// received one. None while no worker is chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<PeerIdentity>,
     /// What is to be done.
     pub description: String,
     /// Its parameters.
@@ -190,6 +198,27 @@ pub struct TaskView {
     pub attached: Option<AttachedFiles>,
     /// From 1; grows with each retry.
     pub attempt: u32,
+    /// How many further attempts are made if this one fails.
+    #[serde(default)]
+    pub retries_left: u32,
+    /// That it failed for good: after all of its attempts, or because its worker
+    /// process died under it too often.
+    #[serde(default)]
+    pub dead: bool,
+    /// The attempts before this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptView>,
+    /// The group it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Tasks that have to be over first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    pub after: Vec<TaskId>,
+    /// Tasks whose results its worker is given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    pub input_from: Vec<TaskId>,
     /// Higher is accepted first; 0 is usual.
     pub priority: i16,
     /// When it was submitted (or received), by this node's clock.
@@ -203,7 +232,7 @@ pub struct TaskView {
     /// What the worker last said about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Why it failed, was declined, cancelled or expired.
+    /// Why it waits, or why it failed, was declined, cancelled or expired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Whether the submitter asked to stop it.

@@ -9,7 +9,7 @@ use crate::transfers::PathText;
 use crate::{Base64, Time};
 
 /// `POST tasks/accept`: the next task, or 204 if none came in time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AcceptRequest {
@@ -24,6 +24,48 @@ pub struct AcceptRequest {
     /// same task again, also after a restart of the daemon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<String>,
+    /// The lease ends with this process: the daemon puts the task back into the
+    /// queue as soon as it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bind: Option<ProcessRef>,
+}
+
+/// A process of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ProcessRef {
+    /// Its number.
+    pub pid: u32,
+    /// When it started, in clock ticks since the boot: field 22 of
+    /// `/proc/PID/stat`. With it a number that was given again is not mistaken
+    /// for it; the daemon looks itself if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<u64>,
+}
+
+/// The result of an earlier task that this one works on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TaskInput {
+    /// Of which task.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "uuid"))]
+    pub task: TaskId,
+    /// Whether the worker said that the data is a JSON document.
+    #[serde(default)]
+    pub is_json: bool,
+    /// The data, if it is UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// The data if it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_base64: Option<Base64>,
+    /// Small files that came with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ContentFile>,
+    /// All files that came with it; those with a path lie on this machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
 }
 
 /// A task that is now this worker's.
@@ -54,6 +96,9 @@ pub struct AcceptedTask {
     /// Those of them that came on a transfer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached: Option<AttachedFiles>,
+    /// Results of earlier tasks, in the order in which the submitter named them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<TaskInput>,
 }
 
 /// How the worker says it ended.
@@ -88,6 +133,9 @@ pub struct SendResultsRequest {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// That it failed for good: another attempt would fail, too.
+    #[serde(default)]
+    pub no_retry: bool,
     /// Small files that come with it; with the data at most 16 MiB.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<ContentFile>,
@@ -135,4 +183,39 @@ pub struct DeclineRequest {
 pub struct FailRequest {
     /// Why; at most 4096 bytes.
     pub reason: String,
+    /// That another attempt would fail, too.
+    #[serde(default)]
+    pub no_retry: bool,
+}
+
+/// `POST tasks/{id}/release`: an accepted task goes back to the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ReleaseRequest {
+    /// How long nobody can accept it; at most 30 days.
+    #[serde(default)]
+    pub delay_ms: u64,
+    /// Why; at most 4096 bytes.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// A piece of what a task's command wrote, on either node.
+///
+/// `POST tasks/{id}/logs` takes the bytes themselves, at most 64 KiB at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LogPiece {
+    /// Which attempt wrote it.
+    pub attempt: u32,
+    /// How many bytes that attempt had written before. More than the end of the
+    /// piece before it: those between are not kept.
+    pub offset: u64,
+    /// The text, if it is UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// The bytes if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_base64: Option<Base64>,
 }

@@ -32,7 +32,8 @@ pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
         let left = args.timeout.0.saturating_sub(began.elapsed());
         let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let (from, claim) = (args.from.clone(), Some(claim.clone()));
-        async move { ctl.client.accept(&AcceptRequest { timeout_ms, from, claim }).await }
+        let request = AcceptRequest { timeout_ms, from, claim, bind: None };
+        async move { ctl.client.accept(&request).await }
     };
     let Some(task) = patiently(ctl, AtFirst::Fail, accept).await? else {
         let message = format!("no task came within {}", args.timeout);

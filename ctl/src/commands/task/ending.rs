@@ -119,7 +119,8 @@ fn print(ctl: &Ctl, view: &mut ResultView, tell_files: bool) -> Result<(), Failu
     })?;
     ctl.ui.peer_data(&data)?;
     if tell_files && !view.attachments.is_empty() {
-        let (from, names, id) = (called(&view.from), names(&view.attachments), view.id);
+        let from = view.from.as_ref().map(called).unwrap_or_default();
+        let (names, id) = (names(&view.attachments), view.id);
         ctl.ui.say(&format!("files of {from}: {names}"));
         ctl.ui.say(&format!("to write them: pilotctl task result {id} --out DIR"));
     }

@@ -15,7 +15,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(Args { id, reason }: Args, ctl: &Ctl) -> Result<(), Failure> {
-    let request = FailRequest { reason };
+    let request = FailRequest { reason, no_retry: false };
     let view = patiently(ctl, AtFirst::Wait, || ctl.client.fail(id, &request)).await?;
     ctl.ui.answer(&view, |view| format!("{}  {}", view.id, view.state))
 }

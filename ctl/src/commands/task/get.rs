@@ -18,10 +18,10 @@ pub(crate) async fn run(Args { id }: Args, ctl: &Ctl) -> Result<(), Failure> {
 }
 
 fn text(task: &TaskView) -> String {
-    let peer = called(&task.peer);
+    let peer = task.peer.as_ref().map(called);
     let (submitter, worker) = match task.role {
-        Role::Submitted => (None, Some(peer.clone())),
-        Role::Received => (Some(peer.clone()), None),
+        Role::Submitted => (None, peer),
+        Role::Received => (peer, None),
     };
     let line = |text: &Option<String>| text.as_deref().map(shown::line);
     let mut text = pairs([

@@ -36,7 +36,8 @@ pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
         RoleArg::Submitted => Role::Submitted,
         RoleArg::Received => Role::Received,
     });
-    let query = ListQuery { role, state: args.state, limit: Some(args.limit) };
+    let query =
+        ListQuery { role, state: args.state, limit: Some(args.limit), ..ListQuery::default() };
     let tasks = ctl.client.tasks(&query).await?;
     if tasks.is_empty() && !ctl.ui.json() {
         ctl.ui.say("no such tasks");
@@ -52,6 +53,6 @@ fn row(task: &TaskView) -> String {
     let pending = if task.result_pending { " (result_pending)" } else { "" };
     let done = cell(task.percent.map(|percent| format!("{percent} %")));
     let description = shown::short(&task.description, WIDTH);
-    let (peer, created) = (called(&task.peer), &task.created_at);
+    let (peer, created) = (cell(task.peer.as_ref().map(called)), &task.created_at);
     format!("{id}\t{role}\t{state}{pending}\t{peer}\t{created}\t{done}\t{description}")
 }

@@ -81,5 +81,6 @@ fn request(args: Args) -> Result<SendResultsRequest, Failure> {
         Status::Failed => ResultStatus::Failed,
     };
     let (is_json, reason) = (args.json_data, args.reason);
-    Ok(SendResultsRequest { status, data, data_base64, is_json, reason, files, attach })
+    let no_retry = false;
+    Ok(SendResultsRequest { status, data, data_base64, is_json, reason, no_retry, files, attach })
 }

@@ -3,8 +3,8 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use pilot_flags::HumanDuration;
 use pilot_local_api::errors::{ApiError, ErrorCode};
-use pilot_local_api::proto::{PeerRef, TaskId};
-use pilot_local_api::tasks::{Params, SubmitRequest};
+use pilot_local_api::proto::TaskId;
+use pilot_local_api::tasks::{Params, SubmitRequest, Target};
 
 use super::ending::{WAIT, ended, goes_on, show_result, verdict};
 use crate::Ctl;
@@ -23,9 +23,9 @@ use crate::waiting::{AtFirst, patiently, until_signal};
 /// stdout. Ctrl-C stops waiting, not the task.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Who is to do it.
+    /// Who is to do it: a peer, `any` of them, or one with a tag, `tag:gpu=a100`.
     #[arg(long, value_name = "PEER")]
-    to: PeerRef,
+    to: Target,
     /// What is to be done: text, `-` for stdin or `@FILE`; at most 1 MiB.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     #[arg(value_parser = OsStringValueParser::new().map(Payload::from))]
@@ -109,8 +109,6 @@ fn request(args: Args) -> Result<(TaskId, SubmitRequest), Failure> {
     let id = fresh_id(TaskId::new)?;
     let request = SubmitRequest {
         id: Some(id),
-        to: args.to,
-        description,
         params: Params(params),
         files,
         attach,
@@ -119,6 +117,7 @@ fn request(args: Args) -> Result<(TaskId, SubmitRequest), Failure> {
         queue_timeout_ms: args.queue_timeout.map(HumanDuration::as_millis),
         run_timeout_ms: args.run_timeout.map(HumanDuration::as_millis),
         idempotency_key: args.idempotency_key,
+        ..SubmitRequest::new(args.to, description)
     };
     Ok((id, request))
 }
