@@ -139,6 +139,12 @@ impl Countersigned {
         Ok(receipt)
     }
 
+    /// Whether `signed` is the statement that the submitter has signed.
+    #[must_use]
+    pub fn is_of(&self, signed: &SignedReceipt) -> bool {
+        self.signed == *signed
+    }
+
     /// Whether this is the submitter's signature under `statement` exactly as
     /// `worker`, the key named in it, signed it.
     ///

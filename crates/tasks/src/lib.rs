@@ -38,10 +38,13 @@
 //! 6. When a commit fails, throw the machine away, with everything not yet
 //!    told, and restore a new one from disk.
 
+mod extras;
 mod freight;
 mod history;
 mod outbox;
 mod outgoing;
+mod placement;
+mod plan;
 mod received;
 mod shelf;
 mod state;
@@ -54,12 +57,17 @@ pub use freight::Freight;
 pub use history::{Change, History, MAX_CHANGES};
 pub use outgoing::{Outgoing, OutgoingKey, OutgoingKind};
 pub use pilot_proto::record::RecordError;
+pub use placement::{Candidate, Choice, MAX_VERDICTS, Pool, Preference, Verdict, choose};
+pub use plan::{
+    Cycle, Dependency, MAX_AFTER, MAX_INPUTS, MAX_PAST, MAX_RETRIES, PastAttempt, Plan,
+    SubmittedExtras, Wait, in_order,
+};
 pub use received::{CancelNotice, Hold, ReceivedPhase, ReceivedTask, WorkEnding};
 pub use state::TaskState;
 pub use submitted::{CancelRequest, Delivery, Ending, SubmittedPhase, SubmittedTask};
 pub use submitter::{
-    CancelError, MAX_LIVE_TASKS, ResultFacts, ResultVerdict, Submission, SubmitError, Submitted,
-    Submitter, SubmitterOutput, TrustLoss,
+    CancelError, Keep, MAX_LIVE_TASKS, Placing, ResultFacts, ResultVerdict, RetryError, Submission,
+    SubmitError, Submitted, Submitter, SubmitterOutput, TrustLoss,
 };
 pub use terms::{MAX_SUMMARY, Terms, summary_of};
 pub use worker::{

@@ -1,25 +1,31 @@
 //! A task at its submitter, as it is on disk.
 
 use core::time::Duration;
+use std::borrow::Cow;
 
 use pilot_identity::{Countersigned, Digest, NodeId, Outcome, Timestamp};
 use pilot_proto::TaskId;
-use pilot_proto::record::{self, RecordError};
+use pilot_proto::record::RecordError;
 use pilot_proto::tasks::Attached;
 use serde::{Deserialize, Serialize};
 
+use crate::extras;
 use crate::freight::{self, Freight};
 use crate::history::History;
+use crate::plan::{SubmittedExtras, Wait};
 use crate::shelf::Record;
 use crate::state::TaskState;
 use crate::terms::{Terms, earlier};
+
+/// How long after the end of its run timeout a worker is waited for.
+const LOST: Duration = Duration::from_secs(60);
 
 /// The submitter's record of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubmittedTask {
     /// What is asked.
     pub terms: Terms,
-    /// Who is to do it.
+    /// Who is to do it; this node itself as long as nobody was chosen.
     pub peer: NodeId,
     /// When it was submitted here.
     pub created: Timestamp,
@@ -42,6 +48,10 @@ pub struct SubmittedTask {
     /// Files that go ahead of it. Until they are there, nothing of it is sent,
     /// and nothing that the peer says of it counts.
     pub freight: Option<Freight>,
+    /// What is wanted beyond one offer, and what came of it. On disk behind the
+    /// other fields, and only if there is anything.
+    #[serde(skip)]
+    pub extras: SubmittedExtras,
 }
 
 /// How far a task is, seen from its submitter.
@@ -69,6 +79,13 @@ pub enum SubmittedPhase {
     },
     /// It has ended.
     Ended(Ending),
+    /// It is not offered to anybody yet.
+    Held {
+        /// Since when.
+        since: Timestamp,
+        /// Why not.
+        wait: Wait,
+    },
 }
 
 /// How a task ended.
@@ -118,7 +135,7 @@ impl SubmittedTask {
     #[must_use]
     pub const fn state(&self) -> TaskState {
         match &self.phase {
-            SubmittedPhase::Queued { .. } => TaskState::Queued,
+            SubmittedPhase::Queued { .. } | SubmittedPhase::Held { .. } => TaskState::Queued,
             SubmittedPhase::Delivered { .. } => TaskState::Delivered,
             SubmittedPhase::Accepted { .. } => TaskState::Accepted,
             SubmittedPhase::Running { .. } => TaskState::Running,
@@ -137,7 +154,8 @@ impl SubmittedTask {
     pub const fn ending(&self) -> Option<&Ending> {
         match &self.phase {
             SubmittedPhase::Ended(ending) => Some(ending),
-            SubmittedPhase::Queued { .. }
+            SubmittedPhase::Held { .. }
+            | SubmittedPhase::Queued { .. }
             | SubmittedPhase::Delivered { .. }
             | SubmittedPhase::Accepted { .. }
             | SubmittedPhase::Running { .. } => None,
@@ -170,17 +188,46 @@ impl SubmittedTask {
 
     /// Why it is as it is: why it ended, or why the peer does not have it.
     #[must_use]
-    pub fn reason(&self) -> &str {
+    pub fn reason(&self) -> Cow<'_, str> {
         match &self.phase {
             SubmittedPhase::Queued { .. } if self.awaits_files().is_some() => {
-                "its files are on their way"
+                Cow::Borrowed("its files are on their way")
             }
-            SubmittedPhase::Queued { trouble } => trouble.as_deref().unwrap_or_default(),
-            SubmittedPhase::Ended(ending) => &ending.reason,
+            SubmittedPhase::Queued { trouble } => {
+                Cow::Borrowed(trouble.as_deref().unwrap_or_default())
+            }
+            SubmittedPhase::Held { wait, .. } => self.waits_for(wait),
+            SubmittedPhase::Ended(ending) => Cow::Borrowed(&ending.reason),
             SubmittedPhase::Delivered { .. }
             | SubmittedPhase::Accepted { .. }
-            | SubmittedPhase::Running { .. } => "",
+            | SubmittedPhase::Running { .. } => Cow::Borrowed(""),
         }
+    }
+
+    fn waits_for(&self, wait: &Wait) -> Cow<'_, str> {
+        match wait {
+            Wait::Tasks => {
+                let mut awaited = self.extras.plan.awaited();
+                match (awaited.next(), awaited.count()) {
+                    (Some(id), 0) => format!("waits for task {id}").into(),
+                    (Some(id), more) => format!("waits for task {id} and {more} more").into(),
+                    (None, _) => Cow::Borrowed("waits for other tasks"),
+                }
+            }
+            Wait::Pause { .. } => format!("attempt {} begins soon", self.terms.attempt).into(),
+            Wait::Key => {
+                let key = self.extras.plan.exclusive.as_deref().unwrap_or_default();
+                format!("waits until another task with the key {key} is over").into()
+            }
+            Wait::Worker { why } if why.is_empty() => Cow::Borrowed("a worker is looked for"),
+            Wait::Worker { why } => why.clone().into(),
+        }
+    }
+
+    /// Who is to do it, or did; none as long as nobody was chosen.
+    #[must_use]
+    pub fn worker(&self) -> Option<NodeId> {
+        (self.extras.plan.pool.is_none() || self.extras.placed).then_some(self.peer)
     }
 
     /// Whether it has ended and nothing is owed to the worker. Settled tasks
@@ -193,7 +240,28 @@ impl SubmittedTask {
     /// The moment at which it expires if it is not accepted before.
     #[must_use]
     pub fn queue_until(&self) -> Option<Timestamp> {
-        self.terms.queue_timeout.map(|timeout| self.created.saturating_add(timeout))
+        let since = self.extras.ready.unwrap_or(self.created);
+        self.terms.queue_timeout.map(|timeout| since.saturating_add(timeout))
+    }
+
+    /// When it was accepted, if a worker is at it.
+    pub(crate) const fn accepted(&self) -> Option<Timestamp> {
+        match &self.phase {
+            SubmittedPhase::Accepted { at: accepted } | SubmittedPhase::Running { accepted } => {
+                Some(*accepted)
+            }
+            SubmittedPhase::Held { .. }
+            | SubmittedPhase::Queued { .. }
+            | SubmittedPhase::Delivered { .. }
+            | SubmittedPhase::Ended(_) => None,
+        }
+    }
+
+    /// The moment at which its worker is given up that has not been heard of,
+    /// though the run timeout is long over: only if there is another attempt.
+    fn lost_at(&self, accepted: Timestamp) -> Option<Timestamp> {
+        let timeout = self.terms.run_timeout.filter(|_| self.extras.plan.retries_left > 0)?;
+        Some(accepted.saturating_add(timeout).saturating_add(LOST))
     }
 
     /// The bytes for the disk.
@@ -202,7 +270,7 @@ impl SubmittedTask {
     ///
     /// [`RecordError::Encode`]; no value of this type is known to cause it.
     pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
-        record::encode(self)
+        extras::encode(self, &self.extras)
     }
 
     /// The record from the disk, also one of an older version.
@@ -211,7 +279,8 @@ impl SubmittedTask {
     ///
     /// [`RecordError`] if a newer program wrote it or it is damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        record::decode(bytes)
+        let (task, extras) = extras::decode::<Self, SubmittedExtras>(bytes)?;
+        Ok(Self { extras, ..task })
     }
 
     pub(crate) fn owes_cancel(&self) -> bool {
@@ -247,9 +316,17 @@ impl Record for SubmittedTask {
     fn due(&self) -> Option<Timestamp> {
         match &self.phase {
             SubmittedPhase::Queued { .. } => earlier(self.terms.deadline, self.queue_until()),
-            SubmittedPhase::Delivered { .. }
-            | SubmittedPhase::Accepted { .. }
-            | SubmittedPhase::Running { .. } => self.terms.deadline,
+            SubmittedPhase::Delivered { .. } => self.terms.deadline,
+            SubmittedPhase::Accepted { at: accepted } | SubmittedPhase::Running { accepted } => {
+                earlier(self.terms.deadline, self.lost_at(*accepted))
+            }
+            SubmittedPhase::Held { wait: Wait::Pause { until }, .. } => {
+                earlier(self.terms.deadline, Some(*until))
+            }
+            SubmittedPhase::Held { wait: Wait::Worker { .. }, .. } => {
+                earlier(self.terms.deadline, self.queue_until())
+            }
+            SubmittedPhase::Held { wait: Wait::Tasks | Wait::Key, .. } => self.terms.deadline,
             SubmittedPhase::Ended(_) => None,
         }
     }

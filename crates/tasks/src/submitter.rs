@@ -5,8 +5,10 @@
 //! good). A result that comes after that is kept, confirmed and changes
 //! nothing. Only the peer a task was given to can change it.
 
+mod again;
 mod deadline;
 mod files;
+mod holding;
 mod incoming;
 mod sending;
 mod stop;
@@ -24,7 +26,10 @@ use crate::shelf::Shelf;
 use crate::submitted::SubmittedTask;
 use crate::terms::earlier;
 
-pub use incoming::{ResultFacts, ResultVerdict};
+pub use again::RetryError;
+use holding::Holding;
+pub use holding::Placing;
+pub use incoming::{Keep, ResultFacts, ResultVerdict};
 pub use stop::{CancelError, TrustLoss};
 pub use submission::{Submission, SubmitError, Submitted};
 
@@ -42,6 +47,7 @@ pub struct Submitter {
     shelf: Shelf<SubmittedTask>,
     /// Tasks in memory by their idempotency key.
     keys: BTreeMap<String, TaskId>,
+    holding: Holding,
     outbox: Outbox,
     outputs: VecDeque<SubmitterOutput>,
 }
@@ -75,6 +81,8 @@ pub enum SubmitterOutput {
     /// use: cancel the transfer. To be remembered in the commit of the `Persist`
     /// before it; cancelling is harmless if the transfer has ended, too.
     Unload(TransferId),
+    /// There is something among [`Submitter::unplaced`].
+    Place,
 }
 
 impl Submitter {
@@ -87,6 +95,7 @@ impl Submitter {
             max_tasks,
             shelf: Shelf::default(),
             keys: BTreeMap::new(),
+            holding: Holding::default(),
             outbox: Outbox::default(),
             outputs: VecDeque::new(),
         }
@@ -102,12 +111,22 @@ impl Submitter {
         }
         self.remember_key(&record);
         self.shelf.restore(record);
+        self.enter(&id);
+        // It may have been handed to a link before.
+        self.note_handed(&id);
         self.schedule(&id);
     }
 
     /// What is to be done next, until `None`.
     pub fn poll_output(&mut self) -> Option<SubmitterOutput> {
-        self.outputs.pop_front()
+        loop {
+            if let Some(output) = self.outputs.pop_front() {
+                return Some(output);
+            }
+            if !self.follow_next() {
+                return None;
+            }
+        }
     }
 
     /// When [`Submitter::handle_timeout`] wants to be called. It
@@ -172,11 +191,15 @@ impl Submitter {
     fn commit(&mut self, id: &TaskId) {
         let Some(task) = self.shelf.changed(id) else { return };
         let (id, revision) = (task.terms.id, task.revision);
+        let ended = task.ending().is_some();
         let waited_for = task.ending().and_then(|_| task.awaits_files());
         let of_no_use = waited_for.map(|files| files.transfer);
         self.outputs.push_back(SubmitterOutput::Persist(Box::new(task.clone())));
         self.outputs.extend(of_no_use.map(SubmitterOutput::Unload));
         self.outputs.push_back(SubmitterOutput::Changed { id, revision });
+        if ended {
+            self.note_ended(&id);
+        }
     }
 
     /// Makes sure that an answer which repeats a promise waits for the commit

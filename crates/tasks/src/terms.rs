@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 /// Characters of [`Terms::summary`].
 pub const MAX_SUMMARY: usize = 120;
 
-/// The part of a task's record that never changes and that both ends have.
+/// The part of a task's record that both ends have, and that does not change
+/// during an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
     /// Its id.

@@ -79,6 +79,7 @@ mod records {
             body_digest: facts.digest,
             idempotency_key: Some("nightly".to_owned()),
             attached: Some(attached(1)),
+            plan: pilot_tasks::Plan::default(),
         };
         submitter.submit(submission, at(0)).unwrap();
         let mut submitted = vec![last_submitted(&mut submitter)];
@@ -129,6 +130,8 @@ mod records {
             len: 1,
             reason: "broken".to_owned(),
             files: Ok(()),
+            for_good: false,
+            is_left: false,
         };
         let answer = submitter.handle_result(theirs, &result, &facts, at(7)).answer;
         assert!(matches!(answer, TaskAnswer::Receipt(_)));

@@ -6,6 +6,7 @@ use pilot_identity::{Outcome, Timestamp};
 use pilot_proto::TaskId;
 
 use super::{Submitter, SubmitterOutput};
+use crate::plan::Wait;
 use crate::submitted::{CancelRequest, Ending, SubmittedPhase};
 
 /// Tasks that one call handles, so that one drain stays small; the next
@@ -26,20 +27,29 @@ impl Submitter {
 
     fn expire(&mut self, id: &TaskId, now: Timestamp) {
         let Some(task) = self.shelf.get_mut(id) else { return };
+        if let SubmittedPhase::Held { wait: Wait::Pause { until }, .. } = &task.phase
+            && *until <= now
+            && task.terms.deadline.is_none_or(|deadline| deadline > now)
+        {
+            return self.advance(id, now);
+        }
         let at_deadline = task.terms.deadline.is_some_and(|deadline| deadline <= now);
+        let lost = !at_deadline && task.accepted().is_some();
         let reason = if at_deadline {
             "the deadline passed"
+        } else if lost {
+            "its worker was not heard of, and its run timeout is over"
         } else {
             "the peer did not get it before its queue timeout"
         };
         let delivered = match task.phase {
-            SubmittedPhase::Queued { .. } => false,
+            SubmittedPhase::Queued { .. } | SubmittedPhase::Held { .. } => false,
             SubmittedPhase::Delivered { .. }
             | SubmittedPhase::Accepted { .. }
             | SubmittedPhase::Running { .. } => true,
             SubmittedPhase::Ended(_) => return,
         };
-        if delivered && task.cancel.is_none() {
+        if delivered && !lost && task.cancel.is_none() {
             let (grace, reason) = (Duration::ZERO, reason.to_owned());
             task.cancel = Some(CancelRequest { at: now, grace, reason, owed: true });
         }
@@ -49,7 +59,11 @@ impl Submitter {
             reason: reason.to_owned(),
             delivery: None,
         };
-        task.end(ending, reason);
+        if lost {
+            task.end_or_again(ending, false, reason);
+        } else {
+            task.end(ending, reason);
+        }
         self.commit(id);
     }
 }

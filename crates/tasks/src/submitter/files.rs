@@ -38,6 +38,8 @@ impl Submitter {
 impl SubmittedTask {
     /// Whether it waits for its files, so that the worker has never heard of it.
     pub(super) fn is_held_back(&self) -> bool {
-        matches!(self.phase, SubmittedPhase::Queued { .. }) && self.awaits_files().is_some()
+        let is_here =
+            matches!(self.phase, SubmittedPhase::Queued { .. } | SubmittedPhase::Held { .. });
+        is_here && self.awaits_files().is_some()
     }
 }

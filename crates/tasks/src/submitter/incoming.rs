@@ -1,6 +1,7 @@
 //! What the worker says.
 
-use pilot_identity::{Digest, NodeId, Timestamp};
+use pilot_identity::{Digest, NodeId, Outcome, Timestamp};
+use pilot_proto::TaskId;
 use pilot_proto::tasks::{MAX_NOTE, TaskAnswer, TaskRefusal, TaskResult, Update, WorkState};
 use pilot_proto::text::Text;
 
@@ -19,6 +20,19 @@ pub struct ResultFacts {
     /// Whether the files that it names are here, or how it is refused for them.
     /// Of a result that was stored before it does not matter.
     pub files: Result<(), TaskRefusal>,
+    /// Whether the worker said that another attempt would fail, too.
+    pub for_good: bool,
+    /// Whether the content stays at the worker: the body is only about it.
+    pub is_left: bool,
+}
+
+/// Where the body of a result is to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// As the result of the task.
+    Result,
+    /// As that of an attempt that is not the task's last.
+    Attempt(u32),
 }
 
 /// What to answer to a result, once this drain's commit is on disk.
@@ -26,8 +40,8 @@ pub struct ResultFacts {
 pub struct ResultVerdict {
     /// The answer.
     pub answer: TaskAnswer,
-    /// Whether the body has to be stored, in the same commit.
-    pub keep_body: bool,
+    /// Whether the body has to be stored, in the same commit, and where.
+    pub keep: Option<Keep>,
 }
 
 impl Submitter {
@@ -71,8 +85,9 @@ impl Submitter {
     ) -> ResultVerdict {
         let id = result.id;
         let verdict = self.receive(peer, result, facts, now);
-        if verdict.keep_body {
+        if verdict.keep.is_some() {
             self.commit(&id);
+            self.go_on(&id, now);
             self.schedule(&id);
         } else if matches!(verdict.answer, TaskAnswer::Receipt(_)) {
             self.promise_again(&id);
@@ -89,27 +104,31 @@ impl Submitter {
         now: Timestamp,
     ) -> ResultVerdict {
         let us = self.key.id();
-        let Some(task) = self.shelf.get_mut(&result.id).filter(|task| task.is_offered_to(&peer))
-        else {
+        let is_its = |task: &&mut SubmittedTask| task.was_offered_to(&peer, result.attempt);
+        let Some(task) = self.shelf.get_mut(&result.id).filter(is_its) else {
             return refused(TaskRefusal::Unknown);
         };
-        if task.terms.attempt != result.attempt {
+        if task.terms.attempt == result.attempt && is_held(task) {
+            // Nobody was asked yet.
             return refused(TaskRefusal::Superseded);
         }
-        if let Some(stored) = task.delivery() {
-            let same = stored.digest == facts.digest && stored.outcome == result.outcome;
+        let is_old = task.terms.attempt != result.attempt;
+        let stored = match task.extras.past.iter().find(|past| past.attempt == result.attempt) {
+            Some(past) => past.delivery.as_ref(),
+            None if is_old => return refused(TaskRefusal::Superseded),
+            None => task.delivery(),
+        };
+        if let Some(stored) = stored {
+            let same = stored.receipt.is_of(&result.receipt) && stored.outcome == result.outcome;
             return if same {
-                ResultVerdict {
-                    answer: TaskAnswer::Receipt(stored.receipt.clone()),
-                    keep_body: false,
-                }
+                ResultVerdict { answer: TaskAnswer::Receipt(stored.receipt.clone()), keep: None }
             } else {
                 refused(TaskRefusal::Superseded)
             };
         }
-        if !is_about(task, us, result, facts) {
+        let Some(digest) = about(task, us, peer, result, facts) else {
             return refused(TaskRefusal::Invalid);
-        }
+        };
         if let Err(refusal) = facts.files {
             return refused(refusal);
         }
@@ -117,36 +136,71 @@ impl Submitter {
         let delivery = Delivery {
             outcome: result.outcome,
             at: now,
-            digest: facts.digest,
+            digest,
             len: facts.len,
             receipt: receipt.clone(),
         };
-        task.deliver(delivery, &facts.reason, now);
-        ResultVerdict { answer: TaskAnswer::Receipt(receipt), keep_body: true }
+        let attempt = result.attempt;
+        if is_old {
+            task.deliver_late(attempt, delivery, now);
+        } else {
+            task.deliver(delivery, facts, now);
+        }
+        let keep =
+            if task.terms.attempt == attempt { Keep::Result } else { Keep::Attempt(attempt) };
+        ResultVerdict { answer: TaskAnswer::Receipt(receipt), keep: Some(keep) }
+    }
+
+    /// Begins the next attempt if there is to be one.
+    pub(super) fn go_on(&mut self, id: &TaskId, now: Timestamp) {
+        if self.shelf.get(id).is_some_and(is_held) {
+            self.forget_handed(id);
+            self.advance(id, now);
+        }
     }
 }
 
-const fn refused(refusal: TaskRefusal) -> ResultVerdict {
-    ResultVerdict { answer: TaskAnswer::Refused(refusal), keep_body: false }
+fn is_held(task: &SubmittedTask) -> bool {
+    matches!(task.phase, SubmittedPhase::Held { .. })
 }
 
-/// Whether the worker signed just this result of just this task for us.
-fn is_about(task: &SubmittedTask, us: NodeId, result: &TaskResult, facts: &ResultFacts) -> bool {
-    result.receipt.verify().is_ok_and(|receipt| {
-        receipt.task == task.terms.id.uuid()
-            && receipt.attempt == task.terms.attempt
-            && receipt.submitter == us
-            && receipt.worker == task.peer
-            && receipt.outcome == result.outcome
-            && receipt.digest == facts.digest
-    })
+const fn refused(refusal: TaskRefusal) -> ResultVerdict {
+    ResultVerdict { answer: TaskAnswer::Refused(refusal), keep: None }
+}
+
+/// The digest of the result, if the worker signed just this result of just
+/// this task for us. Of one that stays there we have its word alone.
+fn about(
+    task: &SubmittedTask,
+    us: NodeId,
+    peer: NodeId,
+    result: &TaskResult,
+    facts: &ResultFacts,
+) -> Option<Digest> {
+    let receipt = result.receipt.verify().ok()?;
+    let may_stay = task.extras.plan.leave_result && result.outcome == Outcome::Succeeded;
+    let is_about = receipt.task == task.terms.id.uuid()
+        && receipt.attempt == result.attempt
+        && receipt.submitter == us
+        && receipt.worker == peer
+        && receipt.outcome == result.outcome
+        && if facts.is_left { may_stay } else { receipt.digest == facts.digest };
+    is_about.then_some(receipt.digest)
 }
 
 impl SubmittedTask {
     /// Whether the peer can have heard of it: not while its files are on their
     /// way, though their transfer names it.
     fn is_offered_to(&self, peer: &NodeId) -> bool {
-        self.peer == *peer && self.awaits_files().is_none()
+        self.peer == *peer && self.awaits_files().is_none() && !is_held(self)
+    }
+
+    /// Whether the peer can have heard of this attempt, or an earlier one.
+    fn was_offered_to(&self, peer: &NodeId, attempt: u32) -> bool {
+        if attempt == self.terms.attempt {
+            return self.is_offered_to(peer);
+        }
+        self.extras.past.iter().any(|past| past.attempt == attempt && past.peer == *peer)
     }
 
     /// Takes over an update that is newer than all before it.
@@ -156,7 +210,7 @@ impl SubmittedTask {
         self.note = update.note.as_str().to_owned();
         let accepted = self.accepted_at(update, now);
         match (update.state, &self.phase) {
-            (_, SubmittedPhase::Ended(_))
+            (_, SubmittedPhase::Ended(_) | SubmittedPhase::Held { .. })
             | (WorkState::Queued, SubmittedPhase::Delivered { .. })
             | (WorkState::Accepted, SubmittedPhase::Accepted { .. })
             | (WorkState::Accepted | WorkState::Running, SubmittedPhase::Running { .. }) => {}
@@ -186,15 +240,16 @@ impl SubmittedTask {
     }
 
     /// Keeps the worker's result, and ends by it if it has not ended before.
-    fn deliver(&mut self, delivery: Delivery, reason: &str, now: Timestamp) {
+    fn deliver(&mut self, delivery: Delivery, facts: &ResultFacts, now: Timestamp) {
         let outcome = delivery.outcome;
         if let SubmittedPhase::Ended(ending) = &mut self.phase {
             ending.delivery = Some(delivery);
         } else {
-            let reason = Text::<MAX_NOTE>::clipped(reason).into_string();
+            let reason = Text::<MAX_NOTE>::clipped(&facts.reason).into_string();
             let cause =
                 if reason.is_empty() { "the worker's result".to_owned() } else { reason.clone() };
-            self.end(Ending { outcome, at: now, reason, delivery: Some(delivery) }, &cause);
+            let ending = Ending { outcome, at: now, reason, delivery: Some(delivery) };
+            self.end_or_again(ending, facts.for_good, &cause);
         }
         if self.has_late_result() {
             self.history.note(now, self.state(), "the worker's result came late");
@@ -202,6 +257,16 @@ impl SubmittedTask {
         // Whoever has sent a result has nothing left to stop.
         if let Some(cancel) = &mut self.cancel {
             cancel.owed = false;
+        }
+    }
+
+    /// Keeps the result of an attempt that was given up: it changes nothing.
+    fn deliver_late(&mut self, attempt: u32, delivery: Delivery, now: Timestamp) {
+        let past = self.extras.past.iter_mut().find(|past| past.attempt == attempt);
+        if let Some(past) = past {
+            past.delivery = Some(delivery);
+            let said = format!("a result of attempt {attempt} came late; it is kept");
+            self.history.note(now, self.state(), &said);
         }
     }
 }

@@ -10,7 +10,7 @@ use pilot_proto::text::Text;
 use super::{Submitter, SubmitterOutput};
 use crate::outbox::{Class, Slot};
 use crate::outgoing::{Message, Outgoing, OutgoingKey, OutgoingKind};
-use crate::submitted::{SubmittedPhase, SubmittedTask};
+use crate::submitted::{Ending, SubmittedPhase, SubmittedTask};
 use crate::terms::{left_ms, millis};
 
 impl Submitter {
@@ -48,6 +48,9 @@ impl Submitter {
             };
             let Some(left) = room.checked_sub(request.weight()) else { break };
             room = left;
+            if request.key.kind == OutgoingKind::Offer {
+                self.note_handed(&id);
+            }
             self.outbox.sent(request.key);
             requests.push(request);
         }
@@ -105,7 +108,12 @@ impl Submitter {
             }
             OfferAnswer::Never(outcome, reason) => {
                 self.outbox.forget(id);
-                self.on_queued(id, |task| task.end_by_daemon(outcome, reason, now));
+                self.on_queued(id, |task| {
+                    let (reason, delivery) = (reason.to_owned(), None);
+                    let ending = Ending { outcome, at: now, reason: reason.clone(), delivery };
+                    task.end_or_again(ending, outcome == Outcome::Failed, &reason);
+                });
+                self.go_on(id, now);
             }
             OfferAnswer::Later(trouble) => {
                 self.outbox.pause(id, now);
@@ -213,6 +221,7 @@ fn offer_answer(answer: &TaskAnswer) -> OfferAnswer {
 
 fn owed(task: &SubmittedTask) -> Option<OutgoingKind> {
     match task.phase {
+        SubmittedPhase::Held { .. } => None,
         SubmittedPhase::Queued { .. } if task.awaits_files().is_some() => None,
         SubmittedPhase::Queued { .. } => Some(OutgoingKind::Offer),
         SubmittedPhase::Delivered { .. }

@@ -71,6 +71,12 @@ impl Submitter {
                 };
                 task.end(ending, cause);
             }
+            SubmittedPhase::Held { .. } => {
+                let cause = if reason.is_empty() { "cancelled here" } else { reason.as_str() };
+                let (outcome, delivery) = (Outcome::Cancelled, None);
+                let ending = Ending { outcome, at: now, reason: reason.clone(), delivery };
+                task.end(ending, cause);
+            }
             SubmittedPhase::Delivered { .. }
             | SubmittedPhase::Accepted { .. }
             | SubmittedPhase::Running { .. } => {
@@ -117,8 +123,23 @@ impl Submitter {
         for id in lost {
             let Some(task) = self.shelf.get_mut(&id) else { continue };
             match (&task.phase, loss) {
+                (SubmittedPhase::Queued { .. } | SubmittedPhase::Delivered { .. }, _)
+                    if task.extras.plan.pool.is_some() =>
+                {
+                    let reason = "trust with the worker has ended".to_owned();
+                    let (outcome, delivery) = (Outcome::Declined, None);
+                    let ending = Ending { outcome, at: now, reason, delivery };
+                    task.end_or_again(ending, false, "trust with the worker has ended");
+                    self.forget_handed(&id);
+                    self.commit(&id);
+                    self.advance(&id, now);
+                    continue;
+                }
+                (SubmittedPhase::Held { .. }, _) if task.extras.plan.pool.is_some() => continue,
                 (
-                    SubmittedPhase::Queued { .. } | SubmittedPhase::Delivered { .. },
+                    SubmittedPhase::Held { .. }
+                    | SubmittedPhase::Queued { .. }
+                    | SubmittedPhase::Delivered { .. },
                     TrustLoss::Here,
                 ) => task.end_by_daemon(
                     Outcome::Cancelled,
@@ -126,11 +147,15 @@ impl Submitter {
                     now,
                 ),
                 (
-                    SubmittedPhase::Queued { .. } | SubmittedPhase::Delivered { .. },
+                    SubmittedPhase::Held { .. }
+                    | SubmittedPhase::Queued { .. }
+                    | SubmittedPhase::Delivered { .. },
                     TrustLoss::There,
                 ) => task.end_by_daemon(Outcome::Declined, "trust with the peer has ended", now),
                 (
-                    SubmittedPhase::Queued { .. } | SubmittedPhase::Delivered { .. },
+                    SubmittedPhase::Held { .. }
+                    | SubmittedPhase::Queued { .. }
+                    | SubmittedPhase::Delivered { .. },
                     TrustLoss::Narrowed,
                 ) => task.end_by_daemon(Outcome::Declined, NOT_ALLOWED, now),
                 (

@@ -2,13 +2,15 @@
 
 use core::time::Duration;
 
-use pilot_identity::{Digest, NodeId, Timestamp};
+use pilot_identity::{Digest, NodeId, Outcome, Timestamp};
 use pilot_proto::TaskId;
 use pilot_proto::tasks::Attached;
 
+use super::holding::without;
 use super::{Submitter, SubmitterOutput};
 use crate::freight::Freight;
 use crate::history::History;
+use crate::plan::{Cycle, Dependency, Plan, SubmittedExtras, Wait};
 use crate::shelf::Record as _;
 use crate::state::TaskState;
 use crate::submitted::{SubmittedPhase, SubmittedTask};
@@ -39,6 +41,8 @@ pub struct Submission {
     pub idempotency_key: Option<String>,
     /// The files that go ahead of it, as its body says; on their way already.
     pub attached: Option<Attached>,
+    /// What is wanted beyond one offer; with a pool, `to` is this node itself.
+    pub plan: Plan,
 }
 
 /// A task that was taken, now or before.
@@ -51,7 +55,7 @@ pub struct Submitted {
 }
 
 /// Why a task was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// The caller used the id of another task.
     #[error("a different task has the id {id}")]
@@ -65,6 +69,15 @@ pub enum SubmitError {
         /// The limit.
         limit: usize,
     },
+    /// It comes after a task that was never submitted here.
+    #[error("no task {id} was submitted here, and this one is to come after it")]
+    NoSuchTask {
+        /// Which.
+        id: TaskId,
+    },
+    /// It would wait for itself.
+    #[error(transparent)]
+    Cycle(#[from] Cycle),
 }
 
 impl Submitter {
@@ -98,20 +111,74 @@ impl Submitter {
             return Err(SubmitError::Full { limit: self.max_tasks });
         }
 
-        let task = SubmittedTask::new(submission, now);
+        let spoilt = self.dependencies(&submission)?;
+        let mut task = SubmittedTask::new(submission, now);
+        for (dependency, over) in task.extras.plan.after.iter_mut().zip(&spoilt.over) {
+            dependency.over = *over;
+        }
         self.remember_key(&task);
         let revision = task.revision();
         self.outputs.push_back(SubmitterOutput::Persist(Box::new(task.clone())));
         self.outputs.push_back(SubmitterOutput::Changed { id, revision });
         self.shelf.insert(task);
+        self.enter(&id);
+        if let Some(reason) = spoilt.by
+            && let Some(task) = self.shelf.get_mut(&id)
+        {
+            task.end_by_daemon(Outcome::Cancelled, &reason, now);
+            self.commit(&id);
+        }
+        self.advance(&id, now);
         Ok(Submitted { id, new: true })
     }
+
+    /// What became of the tasks that a new one comes after. The shell has
+    /// restored those that are settled.
+    fn dependencies(&mut self, submission: &Submission) -> Result<Dependencies, SubmitError> {
+        let mut found = Dependencies { over: Vec::new(), by: None };
+        let plan = &submission.plan;
+        for Dependency { id, .. } in &plan.after {
+            if *id == submission.id {
+                return Err(Cycle(vec![*id]).into());
+            }
+            let Some(task) = self.shelf.get(id) else {
+                return Err(SubmitError::NoSuchTask { id: *id });
+            };
+            let outcome = task.ending().map(|ending| ending.outcome);
+            found.over.push(outcome.is_some());
+            let dispensable = plan.run_anyway && !plan.inputs.contains(id);
+            match outcome {
+                Some(outcome) if outcome != Outcome::Succeeded && !dispensable => {
+                    found.by.get_or_insert(without(id, outcome));
+                }
+                Some(_) | None => {}
+            }
+        }
+        for Dependency { id, .. } in &plan.after {
+            self.sweep(id);
+        }
+        Ok(found)
+    }
+}
+
+/// How the tasks are that a new one comes after.
+struct Dependencies {
+    /// Whether each of them is over.
+    over: Vec<bool>,
+    /// Why the new one cannot be done, if one of them did not succeed.
+    by: Option<String>,
 }
 
 impl SubmittedTask {
     /// Whether this is the task that `submission` asks for again.
     fn is_asked_by(&self, submission: &Submission) -> bool {
-        self.peer == submission.to && self.terms.body_digest == submission.body_digest
+        let digest = self.extras.asked.unwrap_or(self.terms.body_digest);
+        let pool = self.extras.plan.pool.as_ref();
+        let to_same = match pool {
+            Some(_) => pool == submission.plan.pool.as_ref(),
+            None => submission.plan.pool.is_none() && self.peer == submission.to,
+        };
+        to_same && digest == submission.body_digest
     }
 
     fn new(submission: Submission, now: Timestamp) -> Self {
@@ -128,19 +195,25 @@ impl SubmittedTask {
         };
         let mut history = History::default();
         history.note(now, TaskState::Queued, "submitted");
+        let phase = if submission.plan.is_plain() {
+            SubmittedPhase::Queued { trouble: None }
+        } else {
+            SubmittedPhase::Held { since: now, wait: Wait::Pause { until: now } }
+        };
         Self {
             terms,
             peer: submission.to,
             created: now,
             idempotency_key: submission.idempotency_key,
             revision: 1,
-            phase: SubmittedPhase::Queued { trouble: None },
+            phase,
             percent: None,
             note: String::new(),
             heard: 0,
             cancel: None,
             history,
             freight: submission.attached.map(Freight::on_its_way),
+            extras: SubmittedExtras { plan: submission.plan, ..SubmittedExtras::default() },
         }
     }
 }

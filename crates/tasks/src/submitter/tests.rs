@@ -8,10 +8,13 @@ use zeroize::Zeroizing;
 use super::*;
 
 use crate::outgoing::{OutgoingKey, OutgoingKind};
+use crate::plan::Plan;
 use crate::state::TaskState;
 
+mod again;
 mod ending;
 mod files;
+mod holding;
 mod outbox;
 
 fn key(seed: u8) -> Arc<NodeKey> {
@@ -47,6 +50,7 @@ fn submission(number: u8) -> Submission {
         body_digest: Digest::of(&[number]),
         idempotency_key: None,
         attached: None,
+        plan: Plan::default(),
     }
 }
 
@@ -64,7 +68,8 @@ fn drain(machine: &mut Submitter) -> Vec<Outgoing> {
             }
             SubmitterOutput::Changed { .. }
             | SubmitterOutput::Owed { .. }
-            | SubmitterOutput::Unload(_) => {}
+            | SubmitterOutput::Unload(_)
+            | SubmitterOutput::Place => {}
         }
     }
     sent
@@ -137,6 +142,8 @@ fn result(outcome: Outcome, body: &'static [u8]) -> (TaskResult, ResultFacts) {
         len: body.len() as u64,
         reason: String::new(),
         files: Ok(()),
+        for_good: false,
+        is_left: false,
     };
     (result, facts)
 }

@@ -8,8 +8,8 @@ use pilot_proto::tasks::{TaskAnswer, TaskRefusal, TaskResult, Update, WorkState}
 use pilot_proto::text::Text;
 use pilot_proto::{TaskId, TransferId};
 use pilot_tasks::{
-    OutgoingKey, OutgoingKind, ResultFacts, Submission, SubmittedTask, Submitter, SubmitterOutput,
-    TrustLoss,
+    Dependency, OutgoingKey, OutgoingKind, Plan, ResultFacts, Submission, SubmittedPhase,
+    SubmittedTask, Submitter, SubmitterOutput, TrustLoss,
 };
 use proptest::prelude::*;
 
@@ -17,8 +17,9 @@ use crate::world::{Watch, at, attached, attempt, id, key, node, number, outcome,
 
 #[derive(Debug, Clone)]
 enum Step {
-    Submit { number: u8, to: usize, content: u8, keyed: bool, deadline: Option<u64>, files: bool },
+    Submit(Wanted),
     Cancel { number: u8 },
+    Retry { number: u8 },
     Files { number: u8, arrived: bool },
     Ready { peer: usize, max: usize },
     Answer { which: usize, from: usize, answer: Option<TaskRefusal> },
@@ -29,6 +30,20 @@ enum Step {
     Trust { peer: usize, lost: Option<TrustLoss> },
     Wait { seconds: u64 },
     Crash,
+}
+
+/// A task to be submitted.
+#[derive(Debug, Clone)]
+struct Wanted {
+    number: u8,
+    to: usize,
+    content: u8,
+    keyed: bool,
+    deadline: Option<u64>,
+    files: bool,
+    retries: u32,
+    exclusive: bool,
+    after: Option<u8>,
 }
 
 /// What is wrong with a result.
@@ -65,10 +80,24 @@ fn step() -> impl Strategy<Value = Step> {
             any::<bool>(),
             prop::option::weighted(0.3, 0..60_u64),
             any::<bool>(),
+            (0..3_u32, prop::bool::weighted(0.2), prop::option::weighted(0.3, number())),
         )
-            .prop_map(|(number, to, content, keyed, deadline, files)| {
-                Step::Submit { number, to, content, keyed, deadline, files }
+            .prop_map(|(number, to, content, keyed, deadline, files, plan)| {
+                let (retries, exclusive, after) = plan;
+                let wanted = Wanted {
+                    number,
+                    to,
+                    content,
+                    keyed,
+                    deadline,
+                    files,
+                    retries,
+                    exclusive,
+                    after,
+                };
+                Step::Submit(wanted)
             }),
+        1 => number().prop_map(|number| Step::Retry { number }),
         2 => number().prop_map(|number| Step::Cancel { number }),
         4 => (number(), prop::bool::weighted(0.7))
             .prop_map(|(number, arrived)| Step::Files { number, arrived }),
@@ -153,7 +182,7 @@ impl Model {
                 SubmitterOutput::Changed { id, revision } => {
                     assert!(self.disk[&id].revision >= revision, "told before it was on disk");
                 }
-                SubmitterOutput::Owed { .. } => {}
+                SubmitterOutput::Owed { .. } | SubmitterOutput::Place => {}
                 SubmitterOutput::Unload(transfer) => {
                     assert!(self.unloaded.insert(transfer), "cancelled twice");
                 }
@@ -169,13 +198,34 @@ impl Model {
             assert_eq!(Some(task), self.disk.get(&task.terms.id), "memory and disk differ");
             assert!(!task.is_settled(), "a settled task stays in memory");
         }
+        let under_way = |task: &&SubmittedTask| {
+            let is_offered = matches!(
+                task.phase,
+                SubmittedPhase::Queued { .. }
+                    | SubmittedPhase::Delivered { .. }
+                    | SubmittedPhase::Accepted { .. }
+                    | SubmittedPhase::Running { .. }
+            );
+            task.extras.plan.exclusive.is_some() && is_offered
+        };
+        assert!(self.disk.values().filter(under_way).count() <= 1, "two with one key");
+        for task in self.disk.values().filter(|task| task.ending().is_none()) {
+            let stuck = |awaited: TaskId| self.disk[&awaited].ending().is_some();
+            assert!(!task.extras.plan.awaited().any(stuck), "waits for what is over: {task:?}");
+        }
     }
 
     fn apply(&mut self, step: Step) {
         let now = self.now();
         match step {
-            Step::Submit { number, to, content, keyed, deadline, files } => {
-                self.submit(number, to, content, keyed, deadline, files);
+            Step::Submit(wanted) => self.submit(wanted),
+            Step::Retry { number } => {
+                self.load(&id(number));
+                if self.machine.retry(&id(number), now).is_ok() {
+                    // The one step by which a task that has ended goes on.
+                    self.watch.forget(&id(number));
+                    self.unloaded.remove(&attached(number).transfer);
+                }
             }
             Step::Files { number, arrived } => self.files(number, arrived),
             Step::Cancel { number } => {
@@ -231,6 +281,7 @@ impl Model {
                 for record in self.disk.values().filter(|record| !record.is_settled()) {
                     self.machine.restore(record.clone());
                 }
+                self.machine.resume(now);
             }
         }
         self.drain();
@@ -271,15 +322,16 @@ impl Model {
         }
     }
 
-    fn submit(
-        &mut self,
-        number: u8,
-        to: usize,
-        content: u8,
-        keyed: bool,
-        deadline: Option<u64>,
-        files: bool,
-    ) {
+    fn submit(&mut self, wanted: Wanted) {
+        let Wanted { number, to, content, keyed, deadline, files, .. } = wanted;
+        let dependency = |over: &u8| Dependency { id: id(*over), over: false };
+        let plan = Plan {
+            retries_left: wanted.retries,
+            exclusive: wanted.exclusive.then(|| "key".to_owned()),
+            after: wanted.after.iter().map(dependency).collect(),
+            ..Plan::default()
+        };
+        wanted.after.iter().for_each(|over| self.load(&id(*over)));
         let key = keyed.then(|| format!("key {number}"));
         self.load(&id(number));
         if let Some(key) = &key
@@ -300,6 +352,7 @@ impl Model {
             body_digest: Digest::of(&[content]),
             idempotency_key: key,
             attached: files.then(|| attached(number)),
+            plan,
         };
         let now = self.now();
         let submitted = self.machine.submit(submission, now);
@@ -368,17 +421,29 @@ impl Model {
         let result =
             TaskResult { id: id(number), attempt, outcome, body: vec![body].into(), receipt };
         let files = if lie == Lie::Files { Err(TaskRefusal::Invalid) } else { Ok(()) };
-        let facts = ResultFacts { digest, len: 1, reason: String::new(), files };
+        let facts = ResultFacts {
+            digest,
+            len: 1,
+            reason: String::new(),
+            files,
+            for_good: false,
+            is_left: false,
+        };
         let verdict = self.machine.handle_result(node(from), &result, &facts, self.now());
         self.drain();
         let after = self.disk.get(&id(number));
         match verdict.answer {
             TaskAnswer::Receipt(receipt) => {
-                let delivery = after.unwrap().ending().unwrap().delivery.as_ref().unwrap();
+                let task = after.unwrap();
+                let past = task.extras.past.iter().find(|past| past.attempt == attempt);
+                let delivery = match past {
+                    Some(past) => past.delivery.as_ref().unwrap(),
+                    None => task.ending().unwrap().delivery.as_ref().unwrap(),
+                };
                 assert_eq!((&delivery.receipt, delivery.digest), (&receipt, digest));
                 let signed = receipt.verify().unwrap();
                 assert_eq!((signed.worker, signed.submitter), (node(from), node(0)));
-                assert!(lie == Lie::None || !verdict.keep_body, "a lie was believed");
+                assert!(lie == Lie::None || verdict.keep.is_none(), "a lie was believed");
             }
             TaskAnswer::Offered
             | TaskAnswer::Cancelling

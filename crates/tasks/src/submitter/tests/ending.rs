@@ -77,7 +77,7 @@ fn a_result_ends_the_task_and_gets_a_receipt_under_both_signatures() {
 
     let verdict = deliver(&mut machine, Outcome::Succeeded, b"r");
 
-    assert!(verdict.keep_body);
+    assert_eq!(verdict.keep, Some(Keep::Result));
     assert_eq!(receipt_of(verdict.answer).verify().unwrap().digest, Digest::of(b"r"));
     assert_eq!(state(&machine), TaskState::Succeeded);
     drain(&mut machine);
@@ -94,7 +94,7 @@ fn a_result_again_gets_the_same_receipt_and_another_one_none() {
     let other = deliver(&mut machine, Outcome::Succeeded, b"other");
     let worse = deliver(&mut machine, Outcome::Failed, b"r");
 
-    assert_eq!((&again.answer, again.keep_body), (&first.answer, false));
+    assert_eq!((&again.answer, again.keep), (&first.answer, None));
     assert_eq!(other.answer, TaskAnswer::Refused(TaskRefusal::Superseded));
     assert_eq!(worse.answer, TaskAnswer::Refused(TaskRefusal::Superseded));
     drain(&mut machine);
@@ -111,7 +111,7 @@ fn a_result_without_its_files_is_refused_and_the_task_goes_on() {
     for refusal in [TaskRefusal::Internal, TaskRefusal::Invalid] {
         let facts = ResultFacts { files: Err(refusal), ..facts.clone() };
         let verdict = machine.handle_result(worker(), &result, &facts, at(1));
-        assert_eq!((verdict.answer, verdict.keep_body), (TaskAnswer::Refused(refusal), false));
+        assert_eq!((verdict.answer, verdict.keep), (TaskAnswer::Refused(refusal), None));
     }
     assert_eq!(state(&machine), TaskState::Delivered);
     let first = machine.handle_result(worker(), &result, &facts, at(2)).answer;
@@ -193,7 +193,7 @@ fn a_result_after_the_end_is_kept_and_changes_nothing() {
 
     let verdict = deliver(&mut machine, Outcome::Succeeded, b"r");
 
-    assert!(verdict.keep_body && matches!(verdict.answer, TaskAnswer::Receipt(_)));
+    assert!(verdict.keep.is_some() && matches!(verdict.answer, TaskAnswer::Receipt(_)));
     let task = machine.task(&id(1)).unwrap();
     assert!(task.has_late_result() && !task.cancel.as_ref().unwrap().owed);
     assert_eq!(task.state(), TaskState::Cancelled);

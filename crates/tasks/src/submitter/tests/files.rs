@@ -38,7 +38,8 @@ fn unloaded(machine: &mut Submitter) -> Vec<TransferId> {
             }
             SubmitterOutput::Changed { .. }
             | SubmitterOutput::Owed { .. }
-            | SubmitterOutput::Send { .. } => {}
+            | SubmitterOutput::Send { .. }
+            | SubmitterOutput::Place => {}
         }
     }
     unloaded
@@ -131,7 +132,7 @@ fn a_worker_that_read_of_a_task_in_its_transfer_cannot_speak_of_it_before_the_of
     let updated = machine.handle_update(worker(), &update(9, WorkState::Running), at(1));
     let delivered = deliver(&mut machine, Outcome::Succeeded, b"r");
 
-    assert_eq!((updated, delivered.answer, delivered.keep_body), (unknown.clone(), unknown, false));
+    assert_eq!((updated, delivered.answer, delivered.keep), (unknown.clone(), unknown, None));
     assert_eq!(machine.task(&id(1)), Some(&before));
 }
 

@@ -153,7 +153,7 @@ fn a_peer_without_room_is_asked_again_after_pauses_that_double() {
     }
 
     let task = machine.task(&id(1)).unwrap();
-    assert_eq!((task.state(), task.reason()), (TaskState::Queued, "the peer's queue is full"));
+    assert_eq!((task.state(), &*task.reason()), (TaskState::Queued, "the peer's queue is full"));
     assert_eq!(task.history.changes().len(), 2, "the same trouble is noted once");
 }
 
@@ -241,7 +241,7 @@ fn an_invalid_task_fails_with_the_reason() {
     machine.handle_answer(worker(), &key, &TaskAnswer::Refused(TaskRefusal::Invalid), at(1));
 
     let task = machine.task(&id(1)).unwrap();
-    assert_eq!((task.state(), task.reason()), (TaskState::Failed, "the peer found it invalid"));
+    assert_eq!((task.state(), &*task.reason()), (TaskState::Failed, "the peer found it invalid"));
     drain(&mut machine);
     assert!(machine.is_empty());
 }

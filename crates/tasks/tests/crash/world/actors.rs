@@ -55,7 +55,7 @@ impl World {
         };
         let submission = Submission { attached, ..self.submission(id, &body) };
         let submitted = self.submitter.submit(submission, self.now);
-        let new = submitted.is_ok_and(|submitted| submitted.new);
+        let new = submitted.as_ref().is_ok_and(|submitted| submitted.new);
         self.drain(Side::Submitter, new.then_some((id, body)))?;
         self.point(Side::Submitter)?;
         self.told.submitted = submitted.ok().map(|submitted| submitted.id);
@@ -77,6 +77,7 @@ impl World {
             body_digest: Digest::of(body),
             idempotency_key: Some("once".to_owned()),
             attached: None,
+            plan: pilot_tasks::Plan::default(),
         }
     }
 

@@ -49,7 +49,7 @@ impl World {
                 self.submitter_loads(&result.id);
                 let facts = facts_of(&result);
                 let verdict = self.submitter.handle_result(peer, &result, &facts, self.now);
-                let body = verdict.keep_body.then(|| (result.id, result.body.to_vec()));
+                let body = verdict.keep.map(|_| (result.id, result.body.to_vec()));
                 self.drain(Side::Submitter, body)?;
                 Ok(verdict.answer)
             }
@@ -93,7 +93,9 @@ impl World {
                     SubmitterOutput::Persist(record) => records.push(record),
                     SubmitterOutput::Send { to: _, requests } => rest.extend(requests),
                     SubmitterOutput::Unload(transfer) => unload.push(transfer),
-                    SubmitterOutput::Changed { .. } | SubmitterOutput::Owed { .. } => {}
+                    SubmitterOutput::Changed { .. }
+                    | SubmitterOutput::Owed { .. }
+                    | SubmitterOutput::Place => {}
                 }
             }
             if records.is_empty() && rest.is_empty() {
@@ -210,5 +212,7 @@ fn facts_of(result: &TaskResult) -> ResultFacts {
         len: result.body.len() as u64,
         reason: body.reason.into_string(),
         files: Ok(()),
+        for_good: false,
+        is_left: false,
     }
 }
