@@ -150,10 +150,11 @@ impl From<ContentError> for Failure {
     fn from(error: ContentError) -> Self {
         let message = error.to_string();
         match error {
-            ContentError::RepeatedParam => Self::invalid(message),
-            ContentError::Params(_) | ContentError::Files(_) => {
-                Self::new(ErrorCode::LimitExceeded, message)
-            }
+            ContentError::RepeatedParam | ContentError::Exclusive(_) => Self::invalid(message),
+            ContentError::Params(_)
+            | ContentError::Files(_)
+            | ContentError::Inputs(_)
+            | ContentError::Pass(_) => Self::new(ErrorCode::LimitExceeded, message),
             ContentError::Description(_) | ContentError::Inline(_) => {
                 Self::new(ErrorCode::TooLarge, message)
             }

@@ -14,7 +14,7 @@ use pilot_local_api::tasks::{
     ProgressRequest, ResultStatus, SendResultsRequest, TaskView, read_data_fields,
 };
 use pilot_proto::TaskId;
-use pilot_proto::tasks::{InlineFile, ResultBody};
+use pilot_proto::tasks::{InlineFile, ResultBody, ResultExtras};
 use pilot_proto::text::Text;
 use pilot_tasks::WorkOutcome;
 
@@ -103,6 +103,7 @@ pub(crate) async fn results(
         reason: Text::clipped(&reason),
         files: files.collect(),
         attached: None,
+        extras: ResultExtras { no_retry: request.no_retry, ..ResultExtras::default() },
     };
     finish(&node, id, WorkGiven { outcome, body, attach: paths(request.attach)? }).await
 }
@@ -116,7 +117,11 @@ pub(crate) async fn fail(
     Body(request): Body<FailRequest>,
 ) -> Result<Json<TaskView>, Failure> {
     check_note(&request.reason)?;
-    let body = ResultBody { reason: Text::clipped(&request.reason), ..ResultBody::default() };
+    let body = ResultBody {
+        reason: Text::clipped(&request.reason),
+        extras: ResultExtras { no_retry: request.no_retry, ..ResultExtras::default() },
+        ..ResultBody::default()
+    };
     finish(&node, id, WorkGiven { outcome: WorkOutcome::Failed, body, attach: Vec::new() }).await
 }
 

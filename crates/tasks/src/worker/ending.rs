@@ -174,7 +174,7 @@ impl Worker {
     ) {
         let Some(task) = self.shelf.get_mut(id) else { return };
         let reason = Text::<MAX_NOTE>::clipped(reason);
-        let body = encode(&ResultBody { reason: reason.clone(), ..ResultBody::default() });
+        let body = ResultBody { reason: reason.clone(), ..ResultBody::default() }.encode();
         let ending = WorkEnding {
             outcome,
             at: now,
@@ -205,11 +205,6 @@ fn finished_again(
         }
         Outcome::Succeeded | Outcome::Failed => Err(FinishError::Conflict { state }),
     }
-}
-
-#[expect(clippy::expect_used, reason = "postcard only fails on sequences of unknown length")]
-fn encode(body: &ResultBody) -> Vec<u8> {
-    postcard::to_allocvec(body).expect("all lengths in a result body are known")
 }
 
 impl ReceivedTask {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use pilot_identity::{NodeId, Timestamp};
 use pilot_proto::TaskId;
 use pilot_proto::tasks::{ContentError, ResultBody, TaskBody};
@@ -221,7 +220,8 @@ impl TasksService {
     pub(crate) fn task_body(&self, side: Side, id: TaskId) -> Result<Option<TaskBody>, ReadError> {
         self.store.read(|connection| {
             let body = bodies::get(connection, side, Kind::Task, id)?;
-            body.map(|body| decode(&body)).transpose()
+            let body = body.map(|body| TaskBody::decode(&body)).transpose();
+            body.map_err(|error| crate::store::undecodable(0, error))
         })
     }
 
@@ -233,7 +233,8 @@ impl TasksService {
     ) -> Result<Option<ResultBody>, ReadError> {
         self.store.read(|connection| {
             let body = bodies::get(connection, side, Kind::Result, id)?;
-            body.map(|body| decode(&body)).transpose()
+            let body = body.map(|body| ResultBody::decode(&body)).transpose();
+            body.map_err(|error| crate::store::undecodable(0, error))
         })
     }
 
@@ -289,15 +290,6 @@ impl Drop for Lease {
             }
         });
     }
-}
-
-#[expect(clippy::expect_used, reason = "postcard only fails on sequences of unknown length")]
-pub(super) fn encode<T: serde::Serialize>(body: &T) -> Bytes {
-    postcard::to_allocvec(body).expect("all lengths in a body are known").into()
-}
-
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> rusqlite::Result<T> {
-    postcard::from_bytes(bytes).map_err(|error| crate::store::undecodable(0, error))
 }
 
 pub(super) fn length(bytes: &[u8]) -> u64 {

@@ -103,7 +103,7 @@ impl TasksService {
         offer: Offer,
         share: Share,
     ) -> Result<(TaskAnswer, Turn), TaskRefusal> {
-        let body: TaskBody = postcard::from_bytes(&offer.body).map_err(|_| TaskRefusal::Invalid)?;
+        let body = TaskBody::decode(&offer.body).map_err(|_| TaskRefusal::Invalid)?;
         body.check().map_err(|_| TaskRefusal::Invalid)?;
         self.store.room_for_new_work().map_err(|error| refusal(&error))?;
         let facts = OfferFacts {
@@ -157,8 +157,7 @@ impl TasksService {
         result: TaskResult,
         share: Share,
     ) -> Result<(TaskAnswer, Turn), TaskRefusal> {
-        let body: ResultBody =
-            postcard::from_bytes(&result.body).map_err(|_| TaskRefusal::Invalid)?;
+        let body = ResultBody::decode(&result.body).map_err(|_| TaskRefusal::Invalid)?;
         body.check().map_err(|_| TaskRefusal::Invalid)?;
         let facts = ResultFacts {
             digest: Digest::of(&result.body),
