@@ -9,7 +9,7 @@
 mod bodies;
 
 use bytes::Bytes;
-use pilot_identity::{Countersigned, Outcome, SignedReceipt};
+use pilot_identity::{Countersigned, Outcome, SignedPass, SignedReceipt};
 use serde::{Deserialize, Serialize};
 
 use crate::text::Text;
@@ -51,6 +51,11 @@ pub enum TaskRequest {
     Update(Update),
     /// Worker: it has ended, and this is the result.
     Result(TaskResult),
+    /// Submitter: how much do you have to do?
+    Ask,
+    /// Worker of a later task, or the submitter: give me the result of this one.
+    /// The last request of its exchange; the answer has up to [`MAX_TASK_FRAME`] bytes.
+    Fetch(Fetch),
 }
 
 /// The answer to each [`TaskRequest`].
@@ -66,6 +71,42 @@ pub enum TaskAnswer {
     Receipt(Box<Countersigned>),
     /// Not done.
     Refused(TaskRefusal),
+    /// How much the worker has to do.
+    Load(Load),
+    /// The result that was asked for.
+    Passed(Box<Passed>),
+}
+
+/// How much a worker has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Load {
+    /// Worker processes: those that wait for a task and those that have one.
+    pub hands: u32,
+    /// Tasks of all submitters that are not over.
+    pub tasks: u32,
+}
+
+/// See [`TaskRequest::Fetch`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetch {
+    /// Of which task.
+    pub task: TaskId,
+    /// Of which attempt at it.
+    pub attempt: u32,
+    /// The submitter's permission; none is needed by the submitter itself, and
+    /// by the worker of a task that has this one's result as its input.
+    pub pass: Option<SignedPass>,
+    /// For which task.
+    pub for_task: Option<TaskId>,
+}
+
+/// See [`TaskAnswer::Passed`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passed {
+    /// The encoded [`ResultBody`], whose digest is in the receipt.
+    pub body: Bytes,
+    /// Its files, if they are on their way on a transfer.
+    pub attached: Option<Attached>,
 }
 
 /// A task as its submitter offers it.
@@ -183,4 +224,6 @@ pub enum TaskRefusal {
     Superseded,
     /// The receiver failed, or has not got all of its files yet; try later.
     Internal,
+    /// The results that are its input are on their way, or cannot be had now; try later.
+    Inputs,
 }

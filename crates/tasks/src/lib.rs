@@ -38,7 +38,6 @@
 //! 6. When a commit fails, throw the machine away, with everything not yet
 //!    told, and restore a new one from disk.
 
-mod extras;
 mod freight;
 mod history;
 mod outbox;

@@ -5,11 +5,10 @@ use std::borrow::Cow;
 
 use pilot_identity::{Countersigned, Digest, NodeId, Outcome, Timestamp};
 use pilot_proto::TaskId;
-use pilot_proto::record::RecordError;
+use pilot_proto::record::{self, RecordError};
 use pilot_proto::tasks::Attached;
 use serde::{Deserialize, Serialize};
 
-use crate::extras;
 use crate::freight::{self, Freight};
 use crate::history::History;
 use crate::plan::{SubmittedExtras, Wait};
@@ -270,7 +269,7 @@ impl SubmittedTask {
     ///
     /// [`RecordError::Encode`]; no value of this type is known to cause it.
     pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
-        extras::encode(self, &self.extras)
+        record::encode_with(self, &self.extras)
     }
 
     /// The record from the disk, also one of an older version.
@@ -279,7 +278,7 @@ impl SubmittedTask {
     ///
     /// [`RecordError`] if a newer program wrote it or it is damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let (task, extras) = extras::decode::<Self, SubmittedExtras>(bytes)?;
+        let (task, extras) = record::decode_with::<Self, SubmittedExtras>(bytes)?;
         Ok(Self { extras, ..task })
     }
 

@@ -175,10 +175,10 @@ mod records {
     #[test]
     fn a_record_of_a_newer_program_and_a_damaged_one_are_told_apart() {
         let bytes = life().0[2].encode().unwrap();
-        let newer = [&[2], &bytes[1..]].concat();
+        let newer = [&[3], &bytes[1..]].concat();
         let longer = [bytes.as_slice(), &[0]].concat();
 
-        let refused = Err(RecordError::Newer { found: 2, newest: 1 });
+        let refused = Err(RecordError::Newer { found: 3, newest: 2 });
         assert_eq!(SubmittedTask::decode(&newer), refused);
         assert_eq!(SubmittedTask::decode(&longer), Err(RecordError::Damaged));
         for end in 0..bytes.len() {

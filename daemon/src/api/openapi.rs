@@ -5,8 +5,8 @@ use pilot_local_api::errors::ErrorBody;
 use utoipa::OpenApi;
 
 use super::{
-    doctor, events, identity, inbox, messages, metrics, network, peers, status, submitted, tasks,
-    transfers, trust, worker,
+    doctor, events, identity, inbox, messages, metrics, network, peers, results, status, submitted,
+    tasks, transfers, trust, worker,
 };
 
 #[derive(OpenApi)]
@@ -36,8 +36,11 @@ use super::{
         tasks::wait,
         tasks::watch,
         submitted::submit,
+        submitted::submit_all,
         submitted::cancel,
-        submitted::result,
+        submitted::retry,
+        submitted::explain,
+        results::result,
         worker::accept,
         worker::results,
         worker::progress,

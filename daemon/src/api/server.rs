@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::failure::Failure;
 use super::listener::OwnUser;
 use super::{
-    doctor, events, identity, inbox, messages, metrics, network, openapi, peers, status, submitted,
-    tasks, transfers, trust, worker,
+    doctor, events, identity, inbox, messages, metrics, network, openapi, peers, results, status,
+    submitted, tasks, transfers, trust, worker,
 };
 use crate::node::Node;
 
@@ -58,16 +58,19 @@ fn router(node: Arc<Node>) -> Router {
         .route(routes::TRUST_PEER, get(trust::show).delete(trust::untrust))
         .route(routes::TRUST_CHECK, get(trust::check))
         .route(routes::TASKS, get(tasks::list).post(submitted::submit))
+        .route(routes::TASKS_BATCH, post(submitted::submit_all))
         .route(routes::TASK_ACCEPT, post(worker::accept))
         .route(routes::TASK, get(tasks::get))
         .route(routes::TASK_WAIT, get(tasks::wait))
         .route(routes::TASK_WATCH, get(tasks::watch))
-        .route(routes::TASK_RESULT, get(submitted::result))
+        .route(routes::TASK_RESULT, get(results::result))
         .route(routes::TASK_RESULTS, post(worker::results))
         .route(routes::TASK_PROGRESS, post(worker::progress))
         .route(routes::TASK_DECLINE, post(worker::decline))
         .route(routes::TASK_FAIL, post(worker::fail))
         .route(routes::TASK_CANCEL, post(submitted::cancel))
+        .route(routes::TASK_RETRY, post(submitted::retry))
+        .route(routes::TASK_EXPLAIN, get(submitted::explain))
         .route(routes::TASK_ATTACHMENT, get(worker::attachment_bytes))
         .route(routes::TRANSFERS, get(transfers::list).post(transfers::send))
         .route(routes::TRANSFER, get(transfers::get).delete(transfers::remove))

@@ -11,7 +11,8 @@ use pilot_proto::tasks::{Attached, InlineFile};
 
 use super::failure::Failure;
 use crate::node::Node;
-use crate::services::tasks::LoadError;
+use crate::services::data::SendError;
+use crate::services::tasks::{LoadError, ShelfError};
 
 /// The files of a task or a result.
 pub(super) struct Files {
@@ -100,6 +101,15 @@ fn size_below(path: &Path) -> io::Result<u64> {
         }
     }
     Ok(size)
+}
+
+impl From<ShelfError> for Failure {
+    fn from(error: ShelfError) -> Self {
+        match error {
+            ShelfError::Keep(error) => SendError::Keep(error).into(),
+            ShelfError::Stopped => Self::internal(&error),
+        }
+    }
 }
 
 impl From<LoadError> for Failure {

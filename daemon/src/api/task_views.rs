@@ -1,7 +1,9 @@
 //! Tasks as the API shows them.
 
 use pilot_local_api::Time;
-use pilot_local_api::tasks::{LIST_DESCRIPTION, Params, Role, StateChange, TaskState, TaskView};
+use pilot_local_api::tasks::{
+    AttemptView, LIST_DESCRIPTION, Params, Role, StateChange, TaskState, TaskView,
+};
 use pilot_proto::text::Text;
 use pilot_tasks::{History, ReceivedTask, SubmittedTask};
 
@@ -75,8 +77,23 @@ pub(super) async fn whole(node: &Node, row: &Row) -> Result<TaskView, Failure> {
         view.attachments = files.attachments;
         view.attached = files.attached;
     }
+    if let Row::Submitted(task) = row {
+        view.attempts = attempts(node, task);
+    }
     view.history = changes(view.role, history);
     Ok(view)
+}
+
+fn attempts(node: &Node, task: &SubmittedTask) -> Vec<AttemptView> {
+    let past = task.extras.past.iter().map(|past| AttemptView {
+        attempt: past.attempt,
+        peer: node.peer_identity(past.peer),
+        state: state(Role::Submitted, past.outcome.into()),
+        at: past.at.into(),
+        reason: some(&past.reason),
+        has_result: past.delivery.is_some(),
+    });
+    past.collect()
 }
 
 fn changes(role: Role, history: &History) -> Vec<StateChange> {
@@ -95,24 +112,24 @@ fn submitted(node: &Node, task: &SubmittedTask) -> TaskView {
         id: terms.id,
         role: Role::Submitted,
         state: state(Role::Submitted, task.state()),
-        peer: Some(node.peer_identity(task.peer)),
+        peer: task.worker().map(|worker| node.peer_identity(worker)),
         description: cut(&terms.summary),
         params: Params::default(),
         attachments: Vec::new(),
         attached: None,
         attempt: terms.attempt,
-        retries_left: 0,
-        dead: false,
+        retries_left: task.extras.plan.retries_left,
+        dead: task.extras.dead,
         attempts: Vec::new(),
-        group: None,
-        after: Vec::new(),
-        input_from: Vec::new(),
+        group: task.extras.plan.group.clone(),
+        after: task.extras.plan.after.iter().map(|dependency| dependency.id).collect(),
+        input_from: task.extras.plan.inputs.clone(),
         priority: terms.priority,
         created_at: task.created.into(),
         deadline_at: terms.deadline.map(Time::from),
         percent: task.percent,
         note: some(&task.note),
-        reason: some(task.reason()),
+        reason: some(&task.reason()),
         cancel_requested: task.cancel.is_some(),
         result_pending: false,
         result_size: delivery.map(|delivery| delivery.len),

@@ -11,7 +11,7 @@ use pilot_local_api::ErrorCode;
 use pilot_local_api::tasks::{ListQuery, Role, TaskView, WaitQuery};
 use pilot_proto::TaskId;
 use pilot_proto::tasks::ContentError;
-use pilot_tasks::{CancelError, DeclineError, FinishError, ProgressError, SubmitError};
+use pilot_tasks::{CancelError, DeclineError, FinishError, ProgressError, RetryError, SubmitError};
 use tokio::time::timeout_at;
 
 use super::extract::{Params, Task};
@@ -20,6 +20,7 @@ use super::task_views::{brief, wanted, whole};
 use super::views;
 use crate::node::Node;
 use crate::services::tasks::{AcceptError, CallError, NewTaskError, Row};
+use crate::store::tasks::Wanted;
 
 /// How many tasks a list shows, by default and at the most.
 const LIST: (u32, u32) = (100, 1000);
@@ -30,6 +31,7 @@ const WAIT: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs
 /// Lists tasks, the newest first.
 #[utoipa::path(get, path = "/v1/tasks", tag = "tasks",
     params(("role" = Option<Role>, Query), ("state" = Option<String>, Query),
+        ("group" = Option<String>, Query), ("dead" = Option<bool>, Query),
         ("limit" = Option<u32>, Query)),
     responses((status = 200, body = Vec<TaskView>)))]
 pub(crate) async fn list(
@@ -40,13 +42,15 @@ pub(crate) async fn list(
     let mut rows = Vec::new();
     for role in [Role::Submitted, Role::Received] {
         let state = query.state.and_then(|state| wanted(role, state));
-        let never = query.state.is_some() && state.is_none();
+        let never = query.state.is_some() && state.is_none()
+            || role == Role::Received && (query.group.is_some() || query.dead);
         if never || query.role.is_some_and(|only| only != role) {
             continue;
         }
         match role {
             Role::Submitted => {
-                let found = node.tasks().list_submitted(state, limit).await?;
+                let wanted = Wanted { state, group: query.group.clone(), dead: query.dead };
+                let found = node.tasks().list_submitted(wanted, limit).await?;
                 rows.extend(found.into_iter().map(|task| Row::Submitted(Box::new(task))));
             }
             Role::Received => {
@@ -174,6 +178,16 @@ impl From<NewTaskError> for Failure {
             NewTaskError::Submit(SubmitError::Full { .. }) => {
                 Self::new(ErrorCode::QueueFull, message).hint("pilotctl task list --state queued")
             }
+            NewTaskError::Submit(SubmitError::NoSuchTask { id }) => {
+                Self::new(ErrorCode::UnknownTask, format!("{message}; nothing was submitted"))
+                    .hint("pilotctl task list --role submitted")
+                    .detail("task", id.to_string())
+            }
+            NewTaskError::Submit(SubmitError::Cycle(cycle)) => {
+                let ids: Vec<String> = cycle.0.iter().map(ToString::to_string).collect();
+                Self::invalid(format!("{message}; nothing was submitted")).detail("cycle", ids)
+            }
+            NewTaskError::Keep(error) => error.into(),
             NewTaskError::Commit(error) => error.into(),
             NewTaskError::Read(error) => error.into(),
         }
@@ -197,6 +211,7 @@ impl From<CallError> for Failure {
             CallError::Content(error) => error.into(),
             CallError::Load(error) => error.into(),
             CallError::Cancel(CancelError::Unknown)
+            | CallError::Retry(RetryError::Unknown)
             | CallError::Finish(FinishError::Unknown)
             | CallError::Decline(DeclineError::Unknown)
             | CallError::Progress(ProgressError::Unknown) => {
@@ -212,6 +227,12 @@ impl From<CallError> for Failure {
             | CallError::Progress(ProgressError::Ended { .. }) => {
                 Self::new(ErrorCode::Conflict, message).hint("pilotctl task list")
             }
+            CallError::Retry(
+                RetryError::NotFailed { .. }
+                | RetryError::Stopping
+                | RetryError::TooLate
+                | RetryError::NoFiles,
+            ) => Self::new(ErrorCode::Conflict, message).hint("pilotctl task list"),
             CallError::Commit(error) => error.into(),
             CallError::Read(error) => error.into(),
         }

@@ -52,7 +52,8 @@ impl Services {
         let events = EventsService::start(place, key(), store.clone(), others, background, stop)?;
         let others = (Arc::clone(&data), Arc::clone(&events));
         let judge = || Arc::clone(&trust);
-        let tasks = TasksService::start(key(), store.clone(), judge(), others, background, stop)?;
+        let tasks =
+            TasksService::start((home, key()), store.clone(), judge(), others, background, stop)?;
         let bulk = Arc::clone(&data);
         let messages = MessagesService::start(
             settings.messages,

@@ -21,6 +21,11 @@ pub(crate) enum Kind {
     Task,
     /// An encoded `ResultBody`.
     Result,
+    /// The encoded `ResultBody` of an attempt that was not the task's last.
+    Attempt(u32),
+    /// The encoded `ResultBody` of another task, which is this one's input of
+    /// that number.
+    Input(u16),
 }
 
 impl Side {
@@ -37,6 +42,9 @@ impl Kind {
         match self {
             Self::Task => 0,
             Self::Result => 1,
+            // Attempts are numbered from 1.
+            Self::Attempt(attempt) => 1_000_000 + attempt as i64,
+            Self::Input(number) => 1_000 + number as i64,
         }
     }
 }
@@ -62,6 +70,47 @@ pub(crate) fn forget(batch: &mut Batch, side: Side, kind: Kind, id: TaskId) {
             .execute((id.as_bytes().as_slice(), side.number(), kind.number()))?;
         Ok(())
     });
+}
+
+/// Adds the deletion of all inputs of a task that was received.
+pub(crate) fn forget_inputs(batch: &mut Batch, id: TaskId) {
+    batch.write(move |transaction| {
+        let (first, end) = (Kind::Input(0).number(), Kind::Attempt(0).number());
+        transaction
+            .prepare_cached(
+                "DELETE FROM bodies WHERE id = ?1 AND side = ?2 AND kind >= ?3 AND kind < ?4",
+            )?
+            .execute((id.as_bytes().as_slice(), Side::Received.number(), first, end))?;
+        Ok(())
+    });
+}
+
+/// The inputs of a task that was received, in their order.
+pub(crate) fn inputs(connection: &Connection, id: TaskId) -> rusqlite::Result<Vec<Bytes>> {
+    let (first, end) = (Kind::Input(0).number(), Kind::Attempt(0).number());
+    connection
+        .prepare_cached(
+            "SELECT body FROM bodies WHERE id = ?1 AND side = ?2 AND kind >= ?3 AND kind < ?4
+             ORDER BY kind",
+        )?
+        .query_map((id.as_bytes().as_slice(), Side::Received.number(), first, end), |row| {
+            row.get::<_, Vec<u8>>(0).map(Bytes::from)
+        })?
+        .collect()
+}
+
+/// The tasks of which there is a body of this kind.
+pub(crate) fn all_of(
+    connection: &Connection,
+    side: Side,
+    kind: Kind,
+) -> rusqlite::Result<Vec<TaskId>> {
+    connection
+        .prepare_cached("SELECT id FROM bodies WHERE side = ?1 AND kind = ?2")?
+        .query_map((side.number(), kind.number()), |row| {
+            row.get::<_, [u8; 16]>(0).map(TaskId::from_bytes)
+        })?
+        .collect()
 }
 
 /// One body, if it is there.

@@ -176,4 +176,14 @@ CREATE TABLE message_receipts (
     PRIMARY KEY (peer, id)
 ) STRICT, WITHOUT ROWID;
 ",
+    "
+-- Tasks are also looked for by their state, their group, and whether they
+-- failed for good.
+ALTER TABLE submitted ADD COLUMN in_group TEXT;
+ALTER TABLE submitted ADD COLUMN dead INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX submitted_state ON submitted (state, id);
+CREATE INDEX submitted_group ON submitted (in_group, id) WHERE in_group IS NOT NULL;
+CREATE INDEX submitted_dead ON submitted (id) WHERE dead = 1;
+CREATE INDEX received_state ON received (state, id);
+",
 ];

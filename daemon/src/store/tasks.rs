@@ -3,7 +3,7 @@
 use pilot_proto::TaskId;
 use pilot_store::Batch;
 use pilot_tasks::{ReceivedTask, RecordError, SubmittedTask, TaskState};
-use rusqlite::{Connection, OptionalExtension as _, Row};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql};
 
 use super::undecodable;
 
@@ -12,10 +12,12 @@ pub(crate) fn put_submitted(batch: &mut Batch, task: SubmittedTask) {
     batch.write(move |transaction| {
         transaction
             .prepare_cached(
-                "INSERT INTO submitted (id, settled, state, idempotency_key, record)
-                 VALUES (?1, ?2, ?3, ?4, ?5)
+                "INSERT INTO submitted
+                    (id, settled, state, idempotency_key, record, in_group, dead)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  ON CONFLICT (id) DO UPDATE SET
-                    settled = excluded.settled, state = excluded.state, record = excluded.record",
+                    settled = excluded.settled, state = excluded.state,
+                    record = excluded.record, dead = excluded.dead",
             )?
             .execute((
                 task.terms.id.as_bytes().as_slice(),
@@ -23,6 +25,8 @@ pub(crate) fn put_submitted(batch: &mut Batch, task: SubmittedTask) {
                 task.state().word(),
                 task.idempotency_key.as_deref(),
                 task.encode().map_err(unencodable)?,
+                task.extras.plan.group.as_deref(),
+                task.extras.dead,
             ))?;
         Ok(())
     });
@@ -109,19 +113,39 @@ pub(crate) fn received(
         .optional()
 }
 
-/// The newest submitted tasks, of one state or of all.
+/// Which submitted tasks are listed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted {
+    /// Only those in this state.
+    pub(crate) state: Option<TaskState>,
+    /// Only those of this group.
+    pub(crate) group: Option<String>,
+    /// Only those that failed for good.
+    pub(crate) dead: bool,
+}
+
+/// The newest submitted tasks that are wanted.
 pub(crate) fn list_submitted(
     connection: &Connection,
-    state: Option<TaskState>,
+    wanted: &Wanted,
     limit: u32,
 ) -> rusqlite::Result<Vec<SubmittedTask>> {
-    connection
-        .prepare_cached(
-            "SELECT record FROM submitted WHERE ?1 IS NULL OR state = ?1
-             ORDER BY id DESC LIMIT ?2",
-        )?
-        .query_map((state.map(TaskState::word), limit), submitted_row)?
-        .collect()
+    // One statement each, so that each goes by an index.
+    let state = wanted.state.map(TaskState::word);
+    let list = |rows: &str, what: &dyn ToSql| -> rusqlite::Result<Vec<SubmittedTask>> {
+        let sql = format!("SELECT record FROM submitted WHERE {rows} ORDER BY id DESC LIMIT ?2");
+        connection.prepare_cached(&sql)?.query_map((what, limit), submitted_row)?.collect()
+    };
+    let mut found: Vec<SubmittedTask> = match (&wanted.group, wanted.dead, state) {
+        (Some(group), _, _) => list("in_group = ?1", group)?,
+        (None, true, _) => list("dead = 1 AND ?1", &true)?,
+        (None, false, Some(state)) => list("state = ?1", &state)?,
+        (None, false, None) => list("?1", &true)?,
+    };
+    found.retain(|task| {
+        wanted.state.is_none_or(|state| task.state() == state) && (!wanted.dead || task.extras.dead)
+    });
+    Ok(found)
 }
 
 /// The newest received tasks, of one state or of all.
@@ -130,11 +154,10 @@ pub(crate) fn list_received(
     state: Option<TaskState>,
     limit: u32,
 ) -> rusqlite::Result<Vec<ReceivedTask>> {
-    connection
-        .prepare_cached(
-            "SELECT record FROM received WHERE ?1 IS NULL OR state = ?1
-             ORDER BY id DESC LIMIT ?2",
-        )?
-        .query_map((state.map(TaskState::word), limit), received_row)?
-        .collect()
+    let (rows, state) = match state {
+        Some(state) => ("state = ?1", state.word()),
+        None => ("?1 = ''", ""),
+    };
+    let sql = format!("SELECT record FROM received WHERE {rows} ORDER BY id DESC LIMIT ?2");
+    connection.prepare_cached(&sql)?.query_map((state, limit), received_row)?.collect()
 }

@@ -109,6 +109,8 @@ pub struct ResultExtras {
     pub no_retry: bool,
     /// That the worker's process was gone under it too often.
     pub lost: bool,
+    /// That the result stays with the worker: this body stands for it.
+    pub left: bool,
 }
 
 /// Content that breaks a limit of this module.

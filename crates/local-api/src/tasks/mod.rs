@@ -11,8 +11,8 @@ pub use content::{
 };
 pub use params::Params;
 pub use submitter::{
-    AttemptView, CancelRequest, CandidateView, ExplainView, OnDepFailure, Preference, ResultView,
-    SubmitRequest, Target, TargetError, WaitQuery,
+    AttemptView, CancelRequest, CandidateView, ExplainView, OnDepFailure, Preference, ResultQuery,
+    ResultView, SubmitRequest, Target, TargetError, WaitQuery,
 };
 pub use view::{LIST_DESCRIPTION, ListQuery, Role, StateChange, TaskState, TaskView};
 pub use worker::{

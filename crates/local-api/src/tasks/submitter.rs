@@ -214,6 +214,15 @@ const fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
+/// The query of `GET tasks/{id}/result`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResultQuery {
+    /// Of which attempt; of the newest, if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+}
+
 /// `GET tasks/{id}/explain`: who does a task, and why not the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

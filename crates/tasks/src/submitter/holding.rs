@@ -76,6 +76,12 @@ impl Submitter {
         self.holding.unplaced.iter().take(max).map(|(_, _, id)| *id).collect()
     }
 
+    /// Whether there is anything among [`Submitter::unplaced`].
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.holding.unplaced.is_empty()
+    }
+
     /// The tasks of each worker that are not over.
     #[must_use]
     pub fn given(&self) -> BTreeMap<NodeId, usize> {

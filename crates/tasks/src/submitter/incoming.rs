@@ -104,7 +104,7 @@ impl Submitter {
         now: Timestamp,
     ) -> ResultVerdict {
         let us = self.key.id();
-        let is_its = |task: &&mut SubmittedTask| task.was_offered_to(&peer, result.attempt);
+        let is_its = |task: &&mut SubmittedTask| task.was_offered_to(&peer);
         let Some(task) = self.shelf.get_mut(&result.id).filter(is_its) else {
             return refused(TaskRefusal::Unknown);
         };
@@ -195,12 +195,9 @@ impl SubmittedTask {
         self.peer == *peer && self.awaits_files().is_none() && !is_held(self)
     }
 
-    /// Whether the peer can have heard of this attempt, or an earlier one.
-    fn was_offered_to(&self, peer: &NodeId, attempt: u32) -> bool {
-        if attempt == self.terms.attempt {
-            return self.is_offered_to(peer);
-        }
-        self.extras.past.iter().any(|past| past.attempt == attempt && past.peer == *peer)
+    /// Whether the peer can have heard of any attempt at it.
+    fn was_offered_to(&self, peer: &NodeId) -> bool {
+        self.is_offered_to(peer) || self.extras.past.iter().any(|past| past.peer == *peer)
     }
 
     /// Takes over an update that is newer than all before it.

@@ -149,9 +149,16 @@ impl Submitter {
                     return;
                 }
                 TaskRefusal::Unknown | TaskRefusal::Superseded | TaskRefusal::Invalid => true,
-                TaskRefusal::QueueFull | TaskRefusal::DiskFull | TaskRefusal::Internal => false,
+                TaskRefusal::QueueFull
+                | TaskRefusal::DiskFull
+                | TaskRefusal::Internal
+                | TaskRefusal::Inputs => false,
             },
-            TaskAnswer::Offered | TaskAnswer::Updated | TaskAnswer::Receipt(_) => false,
+            TaskAnswer::Offered
+            | TaskAnswer::Updated
+            | TaskAnswer::Receipt(_)
+            | TaskAnswer::Load(_)
+            | TaskAnswer::Passed(_) => false,
         };
         if !settled {
             self.outbox.pause(id, now);
@@ -205,6 +212,7 @@ fn offer_answer(answer: &TaskAnswer) -> OfferAnswer {
             TaskRefusal::QueueFull => OfferAnswer::Later("the peer's queue is full"),
             TaskRefusal::DiskFull => OfferAnswer::Later("the peer's disk is full"),
             TaskRefusal::Internal => OfferAnswer::Later("the peer failed to store it"),
+            TaskRefusal::Inputs => OfferAnswer::Later("its inputs are on their way to the peer"),
             TaskRefusal::Invalid => {
                 OfferAnswer::Never(Outcome::Failed, "the peer found it invalid")
             }
@@ -213,9 +221,11 @@ fn offer_answer(answer: &TaskAnswer) -> OfferAnswer {
             }
             TaskRefusal::Unknown => OfferAnswer::Later("the peer gave an answer out of place"),
         },
-        TaskAnswer::Cancelling | TaskAnswer::Updated | TaskAnswer::Receipt(_) => {
-            OfferAnswer::Later("the peer gave an answer out of place")
-        }
+        TaskAnswer::Cancelling
+        | TaskAnswer::Updated
+        | TaskAnswer::Receipt(_)
+        | TaskAnswer::Load(_)
+        | TaskAnswer::Passed(_) => OfferAnswer::Later("the peer gave an answer out of place"),
     }
 }
 

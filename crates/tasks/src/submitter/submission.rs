@@ -1,6 +1,7 @@
 //! New tasks.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use pilot_identity::{Digest, NodeId, Outcome, Timestamp};
 use pilot_proto::TaskId;
@@ -10,7 +11,7 @@ use super::holding::without;
 use super::{Submitter, SubmitterOutput};
 use crate::freight::Freight;
 use crate::history::History;
-use crate::plan::{Cycle, Dependency, Plan, SubmittedExtras, Wait};
+use crate::plan::{Cycle, Dependency, Plan, SubmittedExtras, Wait, in_order};
 use crate::shelf::Record as _;
 use crate::state::TaskState;
 use crate::submitted::{SubmittedPhase, SubmittedTask};
@@ -92,6 +93,78 @@ impl Submitter {
         submission: Submission,
         now: Timestamp,
     ) -> Result<Submitted, SubmitError> {
+        let after: Vec<TaskId> = submission.plan.after.iter().map(|known| known.id).collect();
+        let submitted = self.take(submission, now);
+        // Those that are settled were restored for this input alone.
+        for id in &after {
+            self.sweep(id);
+        }
+        submitted
+    }
+
+    /// Takes all of some tasks, which may come after each other, or none. What
+    /// is said of each is in the order in which they were taken: each behind
+    /// those it comes after, otherwise as they were given.
+    ///
+    /// # Errors
+    ///
+    /// As [`Submitter::submit`], of the first that cannot be taken;
+    /// [`SubmitError::Cycle`] if some wait for each other.
+    pub fn submit_all(
+        &mut self,
+        submissions: Vec<Submission>,
+        now: Timestamp,
+    ) -> Result<Vec<Submitted>, SubmitError> {
+        let after: Vec<TaskId> = submissions
+            .iter()
+            .flat_map(|submission| submission.plan.after.iter().map(|known| known.id))
+            .collect();
+        let taken = self.check_all(&submissions).and_then(|order| {
+            let mut left: Vec<Option<Submission>> = submissions.into_iter().map(Some).collect();
+            let in_turn = order.into_iter().filter_map(|place| left.get_mut(place)?.take());
+            in_turn.map(|submission| self.take(submission, now)).collect()
+        });
+        for id in &after {
+            self.sweep(id);
+        }
+        taken
+    }
+
+    /// The order in which all of these can be taken.
+    fn check_all(&self, submissions: &[Submission]) -> Result<Vec<usize>, SubmitError> {
+        let mut ids = BTreeSet::new();
+        for submission in submissions {
+            if !ids.insert(submission.id) {
+                return Err(SubmitError::Conflict { id: submission.id });
+            }
+        }
+        let mut new = 0;
+        for submission in submissions {
+            let key = submission.idempotency_key.as_ref();
+            match self.shelf.get(&submission.id) {
+                Some(task) if !task.is_asked_by(submission) => {
+                    return Err(SubmitError::Conflict { id: submission.id });
+                }
+                Some(_) => {}
+                None => new += usize::from(key.is_none_or(|key| !self.keys.contains_key(key))),
+            }
+            let mut after = submission.plan.after.iter().map(|known| known.id);
+            let unknown = after.find(|id| !ids.contains(id) && !self.shelf.contains(id));
+            if let Some(id) = unknown {
+                return Err(SubmitError::NoSuchTask { id });
+            }
+        }
+        if self.shelf.len().saturating_add(new) > self.max_tasks {
+            return Err(SubmitError::Full { limit: self.max_tasks });
+        }
+        let after =
+            |submission: &Submission| submission.plan.after.iter().map(|known| known.id).collect();
+        let tasks: Vec<(TaskId, Vec<TaskId>)> =
+            submissions.iter().map(|submission| (submission.id, after(submission))).collect();
+        Ok(in_order(&tasks)?)
+    }
+
+    fn take(&mut self, submission: Submission, now: Timestamp) -> Result<Submitted, SubmitError> {
         let id = submission.id;
         let key = submission.idempotency_key.as_ref();
         let keyed = key.and_then(|key| self.keys.get(key)).copied();
@@ -134,7 +207,7 @@ impl Submitter {
 
     /// What became of the tasks that a new one comes after. The shell has
     /// restored those that are settled.
-    fn dependencies(&mut self, submission: &Submission) -> Result<Dependencies, SubmitError> {
+    fn dependencies(&self, submission: &Submission) -> Result<Dependencies, SubmitError> {
         let mut found = Dependencies { over: Vec::new(), by: None };
         let plan = &submission.plan;
         for Dependency { id, .. } in &plan.after {
@@ -153,9 +226,6 @@ impl Submitter {
                 }
                 Some(_) | None => {}
             }
-        }
-        for Dependency { id, .. } in &plan.after {
-            self.sweep(id);
         }
         Ok(found)
     }

@@ -103,11 +103,18 @@ impl Worker {
                 | TaskRefusal::Unknown
                 | TaskRefusal::Invalid
                 | TaskRefusal::Superseded => self.on_told(key),
-                TaskRefusal::QueueFull | TaskRefusal::DiskFull | TaskRefusal::Internal => {
+                TaskRefusal::QueueFull
+                | TaskRefusal::DiskFull
+                | TaskRefusal::Internal
+                | TaskRefusal::Inputs => {
                     self.outbox.pause(&key.id, now);
                 }
             },
-            TaskAnswer::Offered | TaskAnswer::Cancelling | TaskAnswer::Receipt(_) => {
+            TaskAnswer::Offered
+            | TaskAnswer::Cancelling
+            | TaskAnswer::Receipt(_)
+            | TaskAnswer::Load(_)
+            | TaskAnswer::Passed(_) => {
                 self.outbox.pause(&key.id, now);
             }
         }
@@ -130,11 +137,18 @@ impl Worker {
                 TaskRefusal::Superseded => {
                     self.on_unwanted(id, "the submitter is done with this attempt", now);
                 }
-                TaskRefusal::QueueFull | TaskRefusal::DiskFull | TaskRefusal::Internal => {
+                TaskRefusal::QueueFull
+                | TaskRefusal::DiskFull
+                | TaskRefusal::Internal
+                | TaskRefusal::Inputs => {
                     self.outbox.pause(id, now);
                 }
             },
-            TaskAnswer::Offered | TaskAnswer::Cancelling | TaskAnswer::Updated => {
+            TaskAnswer::Offered
+            | TaskAnswer::Cancelling
+            | TaskAnswer::Updated
+            | TaskAnswer::Load(_)
+            | TaskAnswer::Passed(_) => {
                 self.outbox.pause(id, now);
             }
         }

@@ -1,6 +1,7 @@
 //! What the local API asks of the tasks service.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pilot_identity::{NodeId, Timestamp};
@@ -8,7 +9,7 @@ use pilot_proto::TaskId;
 use pilot_proto::tasks::{ContentError, ResultBody, TaskBody};
 use pilot_store::{Batch, CommitError, ReadError};
 use pilot_tasks::{
-    CancelError, DeclineError, FinishError, ProgressError, ReceivedPhase, ReceivedTask,
+    CancelError, DeclineError, FinishError, ProgressError, ReceivedPhase, ReceivedTask, RetryError,
     SubmittedTask, TaskState,
 };
 
@@ -17,7 +18,7 @@ use super::desk::Desk;
 use super::files::LoadError;
 use crate::services::watch::Watch;
 use crate::store::bodies::{self, Kind, Side};
-use crate::store::tasks as rows;
+use crate::store::tasks::{self as rows, Wanted};
 
 /// Why something was not done with a task.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,8 @@ pub(crate) enum CallError {
     Load(#[from] LoadError),
     #[error(transparent)]
     Cancel(#[from] CancelError),
+    #[error(transparent)]
+    Retry(#[from] RetryError),
     #[error(transparent)]
     Finish(#[from] FinishError),
     #[error(transparent)]
@@ -98,6 +101,15 @@ impl TasksService {
         .await?
     }
 
+    /// Begins another attempt at a task.
+    pub(crate) async fn retry(&self, id: TaskId) -> Result<(), CallError> {
+        self.turn(|desk, _, now| {
+            desk.fetch_submitted(&self.store, id)?;
+            Ok(desk.submitter.retry(&id, now)?)
+        })
+        .await?
+    }
+
     /// Waits up to `patience` for a task and accepts it; that is on disk when
     /// this returns. A claim that was made before gets what it got then.
     pub(crate) async fn accept(
@@ -107,6 +119,7 @@ impl TasksService {
         patience: Duration,
     ) -> Result<Option<Accepted>, AcceptError> {
         let deadline = Instant::now() + patience;
+        let _hand = Waiting::count(&self.waiting);
         loop {
             // Rings from here on are heard, also those before the look below.
             let mut ready = std::pin::pin!(self.ready.notified());
@@ -197,11 +210,11 @@ impl TasksService {
     /// The newest tasks of this node as submitter.
     pub(crate) async fn list_submitted(
         &self,
-        state: Option<TaskState>,
+        wanted: Wanted,
         limit: u32,
     ) -> Result<Vec<SubmittedTask>, ReadError> {
         self.store
-            .read_blocking(move |connection| rows::list_submitted(connection, state, limit))
+            .read_blocking(move |connection| rows::list_submitted(connection, &wanted, limit))
             .await
     }
 
@@ -238,6 +251,21 @@ impl TasksService {
         })
     }
 
+    /// What came out of an attempt that was not the last.
+    pub(crate) fn attempt_body(
+        &self,
+        id: TaskId,
+        attempt: u32,
+    ) -> Result<Option<ResultBody>, ReadError> {
+        self.store.read(|connection| {
+            let body = bodies::get(connection, Side::Submitted, Kind::Attempt(attempt), id)?;
+            body.map(|body| {
+                ResultBody::decode(&body).map_err(|error| crate::store::undecodable(0, error))
+            })
+            .transpose()
+        })
+    }
+
     /// How many tasks are where.
     pub(crate) fn counts(&self) -> Counts {
         let desk = self.desk();
@@ -257,6 +285,22 @@ impl TasksService {
             }
         }
         counts
+    }
+}
+
+/// A worker process that waits for a task, as long as it does.
+struct Waiting<'a>(&'a AtomicU64);
+
+impl<'a> Waiting<'a> {
+    fn count(waiting: &'a AtomicU64) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -9,7 +9,7 @@ use pilot_proto::tasks::Attached;
 use pilot_proto::{TaskId, TransferId};
 use pilot_store::{Batch, Epoch, ReadError, Store};
 use pilot_tasks::{
-    MAX_LIVE_TASKS, Outgoing, Submitter, SubmitterOutput, Worker, WorkerLimits, WorkerOutput,
+    MAX_LIVE_TASKS, Outgoing, Plan, Submitter, SubmitterOutput, Worker, WorkerLimits, WorkerOutput,
 };
 
 use super::news::{News, Said};
@@ -41,15 +41,19 @@ pub(super) enum Effect {
     Ready,
     Owed(NodeId),
     Unload(TransferId),
+    Place,
 }
 
 impl Effect {
     pub(super) const fn is_persisted(&self) -> bool {
         match self {
             Self::PersistedSubmitted(..) | Self::PersistedReceived(..) => true,
-            Self::Changed(..) | Self::Say(_) | Self::Ready | Self::Owed(_) | Self::Unload(_) => {
-                false
-            }
+            Self::Changed(..)
+            | Self::Say(_)
+            | Self::Ready
+            | Self::Owed(_)
+            | Self::Unload(_)
+            | Self::Place => false,
         }
     }
 }
@@ -80,6 +84,11 @@ impl Desk {
             self.submitter.restore(record);
         }
         Ok(())
+    }
+
+    /// Makes sure that the tasks that one comes after are in memory, if they exist.
+    pub(super) fn fetch_all(&mut self, store: &Store, plan: &Plan) -> Result<(), ReadError> {
+        plan.after.iter().try_for_each(|after| self.fetch_submitted(store, after.id))
     }
 
     /// Makes sure that the task of an idempotency key is in memory if it exists.
@@ -124,6 +133,7 @@ impl Desk {
                     strays::put(batch, transfer);
                     effects.push(Effect::Unload(transfer));
                 }
+                SubmitterOutput::Place => effects.push(Effect::Place),
             }
         }
         while let Some(output) = self.worker.poll_output() {
@@ -165,7 +175,8 @@ impl Desk {
                 | Effect::Say(_)
                 | Effect::Ready
                 | Effect::Owed(_)
-                | Effect::Unload(_) => {}
+                | Effect::Unload(_)
+                | Effect::Place => {}
             }
         }
     }

@@ -243,7 +243,7 @@ impl TasksService {
 }
 
 /// A transfer as the message says it that comes after it.
-fn attached(transfer: &Transfer) -> Attached {
+pub(super) fn attached(transfer: &Transfer) -> Attached {
     Attached {
         transfer: transfer.id,
         manifest_hash: transfer.manifest.hash,

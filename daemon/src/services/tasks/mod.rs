@@ -6,11 +6,16 @@ mod files;
 mod links;
 mod loading;
 mod news;
+mod passing;
+mod placing;
 mod results;
 mod serve;
+mod shelf;
 mod submission;
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pilot_identity::{NodeId, NodeKey, Scope, Timestamp};
@@ -28,7 +33,11 @@ pub(crate) use calls::{AcceptError, Accepted, CallError, Row};
 use desk::{Desk, Effect};
 pub(crate) use files::LoadError;
 use loading::Loading;
+use passing::Begun;
+use placing::Places;
 pub(crate) use results::WorkGiven;
+pub(crate) use shelf::ShelfError;
+use shelf::Shelves;
 pub(crate) use submission::{NewTask, NewTaskError};
 
 use super::data::DataService;
@@ -57,6 +66,11 @@ pub(crate) struct TasksService {
     /// Rings when a task can be accepted.
     ready: Notify,
     loading: Loading,
+    places: Places,
+    /// Worker processes that wait for a task.
+    waiting: AtomicU64,
+    shelves: Shelves,
+    begun: Mutex<Begun>,
     /// Rings when a record answers for a transfer, which may have ended.
     loaded: Notify,
     watchers: Watchers<TaskId>,
@@ -72,7 +86,7 @@ pub(crate) struct TasksService {
 impl TasksService {
     /// Loads the live tasks and starts the drivers on `tasks`.
     pub(crate) fn start(
-        key: Arc<NodeKey>,
+        (home, key): (&Path, Arc<NodeKey>),
         store: Store,
         trust: Arc<TrustService>,
         (data, events): (Arc<DataService>, Arc<EventsService>),
@@ -93,6 +107,10 @@ impl TasksService {
             nearer: Notify::new(),
             ready: Notify::new(),
             loading: Loading::default(),
+            places: Places::default(),
+            waiting: AtomicU64::new(0),
+            shelves: Shelves::new(home),
+            begun: Mutex::default(),
             loaded: Notify::new(),
             watchers: Watchers::default(),
             links: Links::new(tasks, stop),
@@ -106,6 +124,8 @@ impl TasksService {
         tasks.spawn(Arc::clone(&service).watch_the_clock());
         tasks.spawn(Arc::clone(&service).unload_all(strays));
         tasks.spawn(Arc::clone(&service).watch_the_files());
+        tasks.spawn(Arc::clone(&service).place_all());
+        tasks.spawn(Arc::clone(&service).tidy_up());
         Ok(service)
     }
 
@@ -119,6 +139,7 @@ impl TasksService {
             let desk = self.desk();
             (desk.peers(), desk.peers_owed())
         };
+        self.places.wake();
         let service = Arc::clone(self);
         self.tasks.spawn(async move {
             // Trust may have ended while the daemon was down.
@@ -157,6 +178,7 @@ impl TasksService {
             tracing::warn!(%error, "a change of trust did not reach the tasks");
         }
         self.wake_link(peer);
+        self.places.wake();
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {
@@ -227,6 +249,7 @@ impl TasksService {
                     // The clock's driver may wait for a deadline of what was lost.
                     self.nearer.notify_one();
                     self.loaded.notify_one();
+                    self.places.resume();
                     let owed = self.desk().peers_owed();
                     for peer in owed {
                         self.wake_link(peer);
@@ -250,6 +273,10 @@ impl TasksService {
             let mut batch = Batch::new(desk.epoch);
             (desk.drain(&mut batch), batch)
         };
+        if effects.iter().any(Effect::is_persisted) && self.desk().submitter.is_waiting() {
+            // What has ended may have made room at its worker.
+            self.places.wake();
+        }
         for effect in effects {
             self.carry_out_one(effect);
         }
@@ -273,6 +300,7 @@ impl TasksService {
             Effect::Say(news) => self.say(&news),
             Effect::Ready => self.ready.notify_waiters(),
             Effect::Owed(peer) => self.wake_link(peer),
+            Effect::Place => self.places.wake(),
             Effect::Unload(transfer) => {
                 let service = Arc::clone(self);
                 self.tasks.spawn(async move { service.unload(transfer).await });

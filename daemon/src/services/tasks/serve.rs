@@ -4,16 +4,17 @@
 //! once it is on disk; meanwhile the next ones are read, so that they share
 //! their commits.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use pilot_identity::{Digest, NodeId, Scope};
 use pilot_proto::close;
 use pilot_proto::tasks::{
-    Cancel, MAX_ANSWER_FRAME, MAX_REQUESTS, MAX_TASK_FRAME, Offer, ResultBody, TaskAnswer,
-    TaskBody, TaskRefusal, TaskRequest, TaskResult,
+    Cancel, Load, MAX_ANSWER_FRAME, MAX_REQUESTS, MAX_TASK_FRAME, Offer, ResultBody, TaskAnswer,
+    TaskBody, TaskRefusal, TaskRequest, TaskResult, Update,
 };
 use pilot_store::{Batch, CommitError};
-use pilot_tasks::{OfferFacts, ResultFacts};
+use pilot_tasks::{Keep, OfferFacts, ResultFacts};
 use pilot_transport::{
     Budget, Framed, FramedError, RecvStream, SendStream, Share, next_frame_within, send_frame,
 };
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 use super::TasksService;
 use crate::services::ledger::Turn;
 use crate::store::bodies::{self, Kind, Side};
+use crate::store::tasks as rows;
 
 /// Requests of a stream that are decided and not yet answered. Beyond that
 /// no more are read, which holds the peer by QUIC's flow control.
@@ -45,7 +47,7 @@ impl TasksService {
     }
 
     async fn decide_all(
-        &self,
+        self: &Arc<Self>,
         peer: NodeId,
         recv: &mut RecvStream,
         decided: mpsc::Sender<Decided>,
@@ -57,12 +59,17 @@ impl TasksService {
             if taken == MAX_REQUESTS {
                 break;
             }
+            // The one request whose answer is large ends its exchange.
+            let is_last = matches!(request, TaskRequest::Fetch(_));
             let decision = match self.decide(peer, request, share).await {
-                Ok((answer, turn)) => (answer, Some(turn)),
+                Ok(decision) => decision,
                 Err(refusal) => (TaskAnswer::Refused(refusal), None),
             };
             if decided.send(decision).await.is_err() {
                 return Err(FramedError::Closed);
+            }
+            if is_last {
+                return Ok(());
             }
         }
         Err(FramedError::Ended)
@@ -76,25 +83,35 @@ impl TasksService {
     }
 
     async fn decide(
-        &self,
+        self: &Arc<Self>,
         peer: NodeId,
         request: TaskRequest,
         share: Share,
+    ) -> Result<Decided, TaskRefusal> {
+        let (answer, turn) = match request {
+            TaskRequest::Offer(offer) => self.decide_offer(peer, offer, share).await?,
+            TaskRequest::Result(result) => self.decide_result(peer, result, share).await?,
+            TaskRequest::Cancel(cancel) => self.decide_cancel(peer, cancel).await?,
+            TaskRequest::Update(update) => self.decide_update(peer, &update).await?,
+            TaskRequest::Ask => return Ok((TaskAnswer::Load(self.own_load()), None)),
+            TaskRequest::Fetch(fetch) => return Ok((self.give(peer, &fetch).await, None)),
+        };
+        Ok((answer, Some(turn)))
+    }
+
+    async fn decide_update(
+        &self,
+        peer: NodeId,
+        update: &Update,
     ) -> Result<(TaskAnswer, Turn), TaskRefusal> {
-        match request {
-            TaskRequest::Offer(offer) => self.decide_offer(peer, offer, share).await,
-            TaskRequest::Result(result) => self.decide_result(peer, result, share).await,
-            TaskRequest::Cancel(cancel) => self.decide_cancel(peer, cancel).await,
-            TaskRequest::Update(update) => self
-                .begin(|desk, _, now| {
-                    desk.fetch_submitted(&self.store, update.id)
-                        .map_err(|_| TaskRefusal::Internal)?;
-                    Ok(desk.submitter.handle_update(peer, &update, now))
-                })
-                .await
-                .map_err(|error| refusal(&error))
-                .and_then(|(answer, turn)| Ok((answer?, turn))),
-        }
+        let (answer, turn) = self
+            .begin(|desk, _, now| {
+                desk.fetch_submitted(&self.store, update.id).map_err(|_| TaskRefusal::Internal)?;
+                Ok(desk.submitter.handle_update(peer, update, now))
+            })
+            .await
+            .map_err(|error| refusal(&error))?;
+        Ok((answer?, turn))
     }
 
     async fn decide_offer(
@@ -106,13 +123,18 @@ impl TasksService {
         let body = TaskBody::decode(&offer.body).map_err(|_| TaskRefusal::Invalid)?;
         body.check().map_err(|_| TaskRefusal::Invalid)?;
         self.store.room_for_new_work().map_err(|error| refusal(&error))?;
+        let may_submit = self.trust.allows(peer, Scope::Tasks);
+        let inputs = if may_submit && self.is_new(&offer)? {
+            self.fetch_inputs(peer, offer.id, &body.extras.inputs).await?
+        } else {
+            Vec::new()
+        };
         let facts = OfferFacts {
             digest: Digest::of(&offer.body),
             len: length(&offer.body),
             summary: pilot_tasks::summary_of(&body.description),
             files: self.check_attached(peer, offer.id, body.attached.as_ref()),
         };
-        let may_submit = self.trust.allows(peer, Scope::Tasks);
         let (answer, turn) = self
             .begin(|desk, batch, now| {
                 let id = offer.id;
@@ -120,6 +142,11 @@ impl TasksService {
                 let verdict = desk.worker.handle_offer(peer, &offer, &facts, may_submit, now);
                 if verdict.keep_body {
                     bodies::put(batch, Side::Received, Kind::Task, id, offer.body);
+                    bodies::forget_inputs(batch, id);
+                    for (number, input) in (0..).zip(&inputs) {
+                        let input = super::passing::encode(input);
+                        bodies::put(batch, Side::Received, Kind::Input(number), id, input);
+                    }
                     keep_until_written(batch, share);
                 }
                 Ok(verdict.answer)
@@ -127,6 +154,29 @@ impl TasksService {
             .await
             .map_err(|error| refusal(&error))?;
         Ok((answer?, turn))
+    }
+
+    /// Whether an offer is not in the queue already, so that its inputs are needed.
+    fn is_new(&self, offer: &Offer) -> Result<bool, TaskRefusal> {
+        let known = self.desk().worker.task(&offer.id).map(|task| task.terms.attempt);
+        let known = match known {
+            Some(attempt) => Some(attempt),
+            None => self
+                .store
+                .read(|connection| rows::received(connection, offer.id))
+                .map_err(|_| TaskRefusal::Internal)?
+                .map(|task| task.terms.attempt),
+        };
+        Ok(known.is_none_or(|attempt| attempt < offer.attempt))
+    }
+
+    /// How much there is to do here, for a submitter that has to choose.
+    fn own_load(&self) -> Load {
+        let counts = self.counts();
+        let hands = self.waiting.load(Ordering::Relaxed).saturating_add(counts.received_leased);
+        let tasks = counts.received_waiting.saturating_add(counts.received_leased);
+        let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        Load { hands: number(hands), tasks: number(tasks) }
     }
 
     async fn decide_cancel(
@@ -164,14 +214,20 @@ impl TasksService {
             len: length(&result.body),
             reason: body.reason.into_string(),
             files: self.check_attached(peer, result.id, body.attached.as_ref()),
+            for_good: body.extras.no_retry || body.extras.lost,
+            is_left: body.extras.left,
         };
         let (answer, turn) = self
             .begin(|desk, batch, now| {
                 let id = result.id;
                 desk.fetch_submitted(&self.store, id).map_err(|_| TaskRefusal::Internal)?;
                 let verdict = desk.submitter.handle_result(peer, &result, &facts, now);
-                if verdict.keep_body {
-                    bodies::put(batch, Side::Submitted, Kind::Result, id, result.body);
+                if let Some(keep) = verdict.keep {
+                    let kind = match keep {
+                        Keep::Result => Kind::Result,
+                        Keep::Attempt(attempt) => Kind::Attempt(attempt),
+                    };
+                    bodies::put(batch, Side::Submitted, kind, id, result.body);
                     keep_until_written(batch, share);
                 }
                 Ok(verdict.answer)
@@ -195,7 +251,16 @@ async fn answer_all(
             Ok(()) => answer,
             Err(error) => TaskAnswer::Refused(refusal(&error)),
         };
-        send_frame(send, &answer, MAX_ANSWER_FRAME).await?;
+        let limit = match &answer {
+            TaskAnswer::Passed(_) => MAX_TASK_FRAME,
+            TaskAnswer::Offered
+            | TaskAnswer::Cancelling
+            | TaskAnswer::Updated
+            | TaskAnswer::Receipt(_)
+            | TaskAnswer::Refused(_)
+            | TaskAnswer::Load(_) => MAX_ANSWER_FRAME,
+        };
+        send_frame(send, &answer, limit).await?;
     }
     send.finish().map_err(|_| FramedError::Closed)
 }

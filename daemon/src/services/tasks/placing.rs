@@ -1,0 +1,367 @@
+//! Finds workers for tasks of a pool, and makes ready what they are given.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
+use pilot_identity::{Digest, NodeId, Outcome, Pass, Scope, Timestamp};
+use pilot_proto::tasks::{
+    Attached, InputRef, Load, MAX_ANSWER_FRAME, MAX_TASK_FRAME, TaskAnswer, TaskBody, TaskRequest,
+};
+use pilot_proto::{Service, TaskId};
+use pilot_store::{CommitError, ReadError};
+use pilot_tasks::{Candidate, Choice, Placing, SubmittedPhase, SubmittedTask, Wait, choose};
+use pilot_transport::{next_frame, send_frame};
+use pilot_trust::TrustState;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::TasksService;
+use super::calls::length;
+use super::files::{Load as Loading, answer_for};
+use crate::clock;
+use crate::store::bodies::{self, Kind, Side};
+use crate::store::tasks as rows;
+
+/// Tasks that one round looks at.
+const ROUND: usize = 256;
+/// Pause between two rounds while tasks wait for a worker and nothing is heard.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// How long what a worker has said of its work is believed.
+const FRESH: Duration = Duration::from_millis(500);
+/// How long a worker may take to say it.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+/// Workers that are asked at once.
+const ASKED: usize = 32;
+/// How long a task stays with a worker that is not reached before another is
+/// looked for.
+const STRANDED: Duration = Duration::from_secs(5);
+/// How long the next worker may fetch an input.
+const PASS: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// What the driver of placements is told, and what it knows.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    bell: Notify,
+    /// Whether what is held has been looked through since it was loaded.
+    resumed: AtomicBool,
+    /// What each worker said, and when; none if it did not answer.
+    loads: Mutex<BTreeMap<NodeId, (Instant, Option<Load>)>>,
+}
+
+/// Why a task could not be made ready.
+#[derive(Debug, thiserror::Error)]
+enum PrepareError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error("{0}")]
+    Never(String),
+    #[error("{0}")]
+    NotNow(String),
+}
+
+impl Places {
+    /// A task waits for a worker, or a worker may have room.
+    pub(super) fn wake(&self) {
+        self.bell.notify_one();
+    }
+
+    /// The tasks were loaded anew.
+    pub(super) fn resume(&self) {
+        self.resumed.store(false, Ordering::SeqCst);
+        self.wake();
+    }
+}
+
+impl TasksService {
+    pub(super) async fn place_all(self: Arc<Self>) {
+        loop {
+            let some_wait = match self.place_some().await {
+                Ok(some_wait) => some_wait,
+                Err(error) => {
+                    tracing::warn!(%error, "workers are looked for again soon");
+                    true
+                }
+            };
+            let again = async {
+                if some_wait {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                } else {
+                    std::future::pending().await
+                }
+            };
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = self.places.bell.notified() => {}
+                () = again => {}
+            }
+        }
+    }
+
+    /// Places what can be placed. Whether something waits.
+    async fn place_some(&self) -> Result<bool, CommitError> {
+        if !self.places.resumed.swap(true, Ordering::SeqCst) {
+            self.turn(|desk, _, now| desk.submitter.resume(now)).await?;
+        }
+        let stranded = self.take_back_stranded().await?;
+        let waiting = self.desk().submitter.unplaced(ROUND);
+        if waiting.is_empty() {
+            return Ok(stranded);
+        }
+        let mut candidates: Option<Vec<Candidate>> = None;
+        let mut unplaced = false;
+        for id in waiting {
+            let task = self.desk().submitter.task(&id).cloned();
+            let Some(task) = task.filter(is_unplaced) else { continue };
+            let Some(pool) = &task.extras.plan.pool else {
+                let choice = Choice { chosen: Ok(task.peer), verdicts: Vec::new() };
+                unplaced |= !self.settle_one(&task, choice).await?;
+                continue;
+            };
+            if candidates.is_none() {
+                candidates = Some(self.candidates().await);
+            }
+            let known = candidates.get_or_insert_default();
+            let choice = choose(pool, known, &task.extras.declined_by);
+            let chosen = choice.chosen.clone();
+            if self.settle_one(&task, choice).await? {
+                let given = known.iter_mut().find(|known| Ok(known.peer) == chosen);
+                if let Some(candidate) = given {
+                    candidate.given += 1;
+                }
+            } else {
+                unplaced = true;
+            }
+        }
+        Ok(unplaced || stranded)
+    }
+
+    /// Gives a task to who was chosen, or says why it is given to nobody.
+    /// Whether it does not wait any more.
+    async fn settle_one(&self, task: &SubmittedTask, choice: Choice) -> Result<bool, CommitError> {
+        let id = task.terms.id;
+        let Choice { chosen, verdicts } = choice;
+        let to = match chosen {
+            Ok(to) => to,
+            Err(why) => {
+                let said = |desk: &mut super::Desk, _: &mut _, now| {
+                    desk.submitter.not_placed(&id, &why, verdicts, now);
+                };
+                self.turn(said).await?;
+                return Ok(false);
+            }
+        };
+        let made = self.prepare(task, to).await;
+        let (body, attached) = match made {
+            Ok(made) => made,
+            Err(PrepareError::Commit(error)) => return Err(error),
+            Err(PrepareError::Never(why)) => {
+                self.turn(|desk, _, now| desk.submitter.cannot_place(&id, &why, now)).await?;
+                return Ok(true);
+            }
+            Err(PrepareError::Read(_) | PrepareError::NotNow(_)) => {
+                let why = "what goes with it cannot be made ready now";
+                self.turn(|desk, _, now| desk.submitter.not_placed(&id, why, verdicts, now))
+                    .await?;
+                return Ok(false);
+            }
+        };
+        let placed = self
+            .turn(|desk, batch, now| {
+                let digest = body.as_ref().map(|body| (length(body), Digest::of(body)));
+                let placing = Placing { to, body: digest, attached, verdicts };
+                let placed = desk.submitter.place(&id, placing, now);
+                if placed {
+                    answer_for(batch, attached);
+                    if let Some(body) = body {
+                        bodies::put(batch, Side::Submitted, Kind::Task, id, body);
+                    }
+                }
+                placed
+            })
+            .await?;
+        match attached {
+            Some(_) if placed => self.loaded.notify_one(),
+            Some(attached) => self.unload(attached.transfer).await,
+            None => {}
+        }
+        Ok(true)
+    }
+
+    /// The body with what is only known now, if there is any such thing, and
+    /// the files, on their way to `to`.
+    async fn prepare(
+        &self,
+        task: &SubmittedTask,
+        to: NodeId,
+    ) -> Result<(Option<Bytes>, Option<Attached>), PrepareError> {
+        let id = task.terms.id;
+        let files = if task.extras.plan.pool.is_some() {
+            self.shelves.get(Side::Submitted, id)
+        } else {
+            Vec::new()
+        };
+        if files.is_empty() && task.extras.plan.inputs.is_empty() {
+            return Ok((None, None));
+        }
+        let body = self.task_body(Side::Submitted, id)?;
+        let mut body: TaskBody = body.ok_or_else(|| gone("its content is gone"))?;
+        body.extras.inputs = self.inputs_of(task, to)?;
+        let attached =
+            if files.is_empty() { None } else { Some(self.send_files(id, to, files).await?) };
+        body.attached = attached.or(body.attached);
+        Ok((Some(Bytes::from(body.encode())), attached))
+    }
+
+    async fn send_files(
+        &self,
+        task: TaskId,
+        to: NodeId,
+        paths: Vec<PathBuf>,
+    ) -> Result<Attached, PrepareError> {
+        let label = format!("files of task {task}");
+        let loaded = self.load(Loading { task, to, paths, label }).await;
+        loaded.map_err(|error| PrepareError::NotNow(error.to_string()))
+    }
+
+    /// What the worker needs to fetch the inputs of a task.
+    fn inputs_of(&self, task: &SubmittedTask, to: NodeId) -> Result<Vec<InputRef>, PrepareError> {
+        let mut inputs = Vec::new();
+        for input in &task.extras.plan.inputs {
+            let found = self.store.read(|connection| rows::submitted(connection, *input))?;
+            let from = found.ok_or_else(|| gone("a task whose result is its input is gone"))?;
+            let delivery = from.delivery().filter(|given| given.outcome == Outcome::Succeeded);
+            let Some(delivery) = delivery else {
+                return Err(gone("a task whose result is its input has none"));
+            };
+            let (attempt, worker) = (from.terms.attempt, from.peer);
+            let expires = clock::now().saturating_add(PASS);
+            let pass =
+                Pass { task: input.uuid(), attempt, submitter: self.key.id(), worker, to, expires };
+            let pass = postcard::to_allocvec(&pass.sign(&self.key));
+            inputs.push(InputRef {
+                task: *input,
+                attempt,
+                worker,
+                digest: *delivery.digest.as_bytes(),
+                len: delivery.len,
+                pass: pass.ok().map(Bytes::from),
+                content: None,
+            });
+        }
+        Ok(inputs)
+    }
+
+    /// Everybody who might be given tasks, and what is known of them.
+    async fn candidates(&self) -> Vec<Candidate> {
+        let Some(overlay) = self.overlay.get() else { return Vec::new() };
+        let given = self.desk().submitter.given();
+        let mut candidates: Vec<Candidate> = self.trust.look(|trust, now| {
+            let known = trust.peers(now).filter(|(_, standing)| standing.state != TrustState::None);
+            let candidates = known.map(|(record, standing)| Candidate {
+                peer: record.peer,
+                barred: match standing.state {
+                    TrustState::Mutual if standing.received.contains(Scope::Tasks) => None,
+                    TrustState::Mutual => Some("does not allow this node its tasks"),
+                    TrustState::Requested => Some("has not answered this node's trust"),
+                    TrustState::Pending | TrustState::None => Some("is not trusted by this node"),
+                },
+                is_online: false,
+                tags: Vec::new(),
+                hands: None,
+                busy: None,
+                given: given.get(&record.peer).copied().unwrap_or_default(),
+                rtt: None,
+                polo: None,
+            });
+            candidates.collect()
+        });
+        let able = candidates.iter().filter(|candidate| candidate.barred.is_none());
+        let able: Vec<NodeId> = able.map(|candidate| candidate.peer).collect();
+        let asked = able.into_iter().map(|peer| async move { (peer, self.load_of(peer).await) });
+        let loads: BTreeMap<NodeId, Option<Load>> =
+            stream::iter(asked).buffer_unordered(ASKED).collect().await;
+        for candidate in &mut candidates {
+            let load = loads.get(&candidate.peer).copied().flatten();
+            let card = overlay.card(&candidate.peer).unwrap_or_default();
+            candidate.tags = card.tags.iter().cloned().collect();
+            candidate.is_online = load.is_some();
+            candidate.hands = load.map(|load| load.hands);
+            candidate.busy = load.map(|load| load.tasks);
+            candidate.rtt =
+                overlay.current(&candidate.peer).map(|session| session.connection().rtt());
+        }
+        candidates
+    }
+
+    /// What a worker has to do, by its own word; none if it does not answer.
+    async fn load_of(&self, peer: NodeId) -> Option<Load> {
+        let known = self.loads().get(&peer).copied();
+        if let Some((at, load)) = known
+            && at.elapsed() < FRESH
+        {
+            return load;
+        }
+        let load = timeout(PATIENCE, self.ask(peer)).await.ok().flatten();
+        let mut loads = self.loads();
+        loads.insert(peer, (Instant::now(), load));
+        loads.retain(|_, (at, _)| at.elapsed() < 4 * LOOK_AGAIN);
+        load
+    }
+
+    async fn ask(&self, peer: NodeId) -> Option<Load> {
+        let session = self.overlay.get()?.session(peer).await.ok()?;
+        let mut stream = session.open(Service::Tasks).await.ok()?;
+        send_frame(&mut stream.send, &TaskRequest::Ask, MAX_TASK_FRAME).await.ok()?;
+        stream.send.finish().ok()?;
+        match next_frame(&mut stream.recv, MAX_ANSWER_FRAME).await.ok()?? {
+            TaskAnswer::Load(load) => Some(load),
+            TaskAnswer::Offered
+            | TaskAnswer::Cancelling
+            | TaskAnswer::Updated
+            | TaskAnswer::Receipt(_)
+            | TaskAnswer::Refused(_)
+            | TaskAnswer::Passed(_) => None,
+        }
+    }
+
+    fn loads(&self) -> std::sync::MutexGuard<'_, BTreeMap<NodeId, (Instant, Option<Load>)>> {
+        self.places.loads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes back what nobody has heard of, as its worker is not reached.
+    /// Whether some tasks of a pool are still on their way.
+    async fn take_back_stranded(&self) -> Result<bool, CommitError> {
+        let now = clock::now();
+        let on_their_way: Vec<(TaskId, NodeId, Timestamp)> = {
+            let desk = self.desk();
+            let queued = desk.submitter.tasks().filter(|task| {
+                task.extras.plan.pool.is_some()
+                    && matches!(task.phase, SubmittedPhase::Queued { .. })
+            });
+            let since = |task: &SubmittedTask| task.extras.ready.unwrap_or(task.created);
+            queued.map(|task| (task.terms.id, task.peer, since(task))).collect()
+        };
+        let Some(overlay) = self.overlay.get() else { return Ok(!on_their_way.is_empty()) };
+        for (id, peer, since) in &on_their_way {
+            if since.saturating_add(STRANDED) <= now && overlay.current(peer).is_none() {
+                self.turn(|desk, _, now| desk.submitter.take_back(id, now)).await?;
+            }
+        }
+        Ok(!on_their_way.is_empty())
+    }
+}
+
+fn is_unplaced(task: &SubmittedTask) -> bool {
+    matches!(task.phase, SubmittedPhase::Held { wait: Wait::Worker { .. }, .. })
+}
+
+fn gone(why: &str) -> PrepareError {
+    PrepareError::Never(why.to_owned())
+}
