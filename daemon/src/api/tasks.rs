@@ -23,7 +23,7 @@ use crate::services::tasks::{AcceptError, CallError, NewTaskError, Row};
 use crate::store::tasks::Wanted;
 
 /// How many tasks a list shows, by default and at the most.
-const LIST: (u32, u32) = (100, 1000);
+const LIST: (u32, u32) = (100, 10_000);
 
 /// How long a wait lasts, by default and at the most.
 const WAIT: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));

@@ -148,7 +148,7 @@ pub struct ListQuery {
     /// Only those that failed for good.
     #[serde(default)]
     pub dead: bool,
-    /// At most so many, the newest first; the daemon's default is 100 and its most 1000.
+    /// At most so many, the newest first; the daemon's default is 100 and its most 10,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use pilot_local_api::errors::{ApiError, ErrorCode};
 use pilot_local_api::proto::TaskId;
+use pilot_local_api::quoted;
 use pilot_local_api::tasks::{Attachment, ResultView, TaskState, TaskView, WaitQuery};
 
 use super::called;
@@ -94,10 +95,29 @@ pub(super) fn goes_on(id: TaskId) -> ApiError {
     .with_detail("task", id.to_string())
 }
 
+/// A signal ended the wait for a group.
+pub(super) fn group_goes_on(group: &str) -> ApiError {
+    ApiError::new(
+        ErrorCode::StillRunning,
+        format!("stopped waiting; the tasks of the group {group} go on: do not submit them again"),
+    )
+    .with_hint(format!("pilotctl task wait --group {}", quoted(group)))
+}
+
 /// Prints the result of a task that has ended, and judges it: the data on
 /// stdout as the worker gave it, files into `out`.
 pub(super) async fn show_result(ctl: &Ctl, id: TaskId, out: Option<&Path>) -> Result<(), Failure> {
-    let view = patiently(ctl, AtFirst::Wait, || ctl.client.result(id)).await;
+    show_result_of(ctl, id, None, out).await
+}
+
+/// The same of one attempt.
+pub(super) async fn show_result_of(
+    ctl: &Ctl,
+    id: TaskId,
+    attempt: Option<u32>,
+    out: Option<&Path>,
+) -> Result<(), Failure> {
+    let view = patiently(ctl, AtFirst::Wait, || ctl.client.result_of(id, attempt)).await;
     let mut view = view.map_err(|error| not_answered(error.into(), id))?;
     if let Some(out) = out {
         files::write(out, view.files.clone(), view.attached.as_ref()).await?;

@@ -30,6 +30,10 @@ fn text(task: &TaskView) -> String {
         ("submitted by", submitter),
         ("submitted to", worker),
         ("attempt", (task.attempt > 1).then(|| task.attempt.to_string())),
+        ("retries left", (task.retries_left > 0).then(|| task.retries_left.to_string())),
+        ("group", line(&task.group)),
+        ("after", ids(&task.after)),
+        ("input from", ids(&task.input_from)),
         ("priority", (task.priority != 0).then(|| task.priority.to_string())),
         ("created", Some(task.created_at.to_string())),
         ("deadline", task.deadline_at.as_ref().map(ToString::to_string)),
@@ -43,11 +47,23 @@ fn text(task: &TaskView) -> String {
         task.attached.as_ref(),
         &task.description,
     ));
+    for past in &task.attempts {
+        let kept = if past.has_result { " (its result is kept)" } else { "" };
+        let (peer, reason) = (called(&past.peer), past.reason.as_deref().unwrap_or_default());
+        let (number, at, state) = (past.attempt, &past.at, past.state);
+        let reason = shown::line(reason);
+        text.push_str(&format!("attempt {number}: {peer} {state} {at}{kept} {reason}\n"));
+    }
     for change in &task.history {
         let cause = shown::line(&change.cause);
         text.push_str(&format!("{}  {:9}  {cause}\n", change.at, change.state.word()));
     }
     text
+}
+
+fn ids(ids: &[TaskId]) -> Option<String> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    (!ids.is_empty()).then(|| ids.join(" "))
 }
 
 fn state(task: &TaskView) -> String {
@@ -57,6 +73,9 @@ fn state(task: &TaskView) -> String {
     }
     if task.result_pending {
         state.push_str(" (result_pending: its submitter has not confirmed it yet)");
+    }
+    if task.dead {
+        state.push_str(" (for good; `task retry` begins another attempt)");
     }
     if task.late_result {
         state.push_str(" (a result came too late; it is kept)");

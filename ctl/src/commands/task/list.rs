@@ -19,9 +19,12 @@ pub(crate) struct Args {
     /// Only those in this state: queued, delivered, accepted, running, succeeded, failed, …
     #[arg(long)]
     state: Option<TaskState>,
+    /// Only those that were submitted in this group.
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
     /// At most so many.
     #[arg(long, value_name = "N", default_value_t = 100)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
 }
 
@@ -36,8 +39,13 @@ pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
         RoleArg::Submitted => Role::Submitted,
         RoleArg::Received => Role::Received,
     });
-    let query =
-        ListQuery { role, state: args.state, limit: Some(args.limit), ..ListQuery::default() };
+    let query = ListQuery {
+        role,
+        state: args.state,
+        group: args.group,
+        limit: Some(args.limit),
+        ..ListQuery::default()
+    };
     let tasks = ctl.client.tasks(&query).await?;
     if tasks.is_empty() && !ctl.ui.json() {
         ctl.ui.say("no such tasks");

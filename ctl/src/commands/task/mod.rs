@@ -1,13 +1,20 @@
 mod accept;
 mod attachments;
 mod cancel;
+mod dead;
 mod decline;
 mod ending;
+mod explain;
 mod fail;
 mod get;
 mod list;
+mod many;
+mod map;
+mod plan;
+mod planned;
 mod progress;
 mod result;
+mod retry;
 mod send_results;
 mod submit;
 mod wait;
@@ -25,6 +32,8 @@ use crate::shown;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Submit(submit::Args),
+    Map(map::Args),
+    Plan(plan::Args),
     Accept(accept::Args),
     SendResults(send_results::Args),
     Get(get::Args),
@@ -36,6 +45,10 @@ pub(crate) enum Command {
     Decline(decline::Args),
     Fail(fail::Args),
     Cancel(cancel::Args),
+    Retry(retry::Args),
+    Explain(explain::Args),
+    #[command(subcommand)]
+    Dead(dead::Command),
     Attachments(attachments::Args),
 }
 
@@ -53,7 +66,12 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Progress(args) => progress::run(args, ctl).await,
         Command::Decline(args) => decline::run(args, ctl).await,
         Command::Fail(args) => fail::run(args, ctl).await,
+        Command::Map(args) => Box::pin(map::run(args, ctl)).await,
+        Command::Plan(args) => Box::pin(plan::run(args, ctl)).await,
         Command::Cancel(args) => cancel::run(args, ctl).await,
+        Command::Retry(args) => retry::run(args, ctl).await,
+        Command::Explain(args) => explain::run(args, ctl).await,
+        Command::Dead(command) => dead::run(command, ctl).await,
         Command::Attachments(args) => attachments::run(args, ctl).await,
     }
 }

@@ -7,6 +7,7 @@ use pilot_local_api::proto::TaskId;
 use pilot_local_api::tasks::{Params, SubmitRequest, Target};
 
 use super::ending::{WAIT, ended, goes_on, show_result, verdict};
+use super::planned::Planned;
 use crate::Ctl;
 use crate::failure::Failure;
 use crate::load::{Given, Load};
@@ -52,6 +53,8 @@ pub(crate) struct Args {
     /// Submitting again with the same key gives the first task, not a second one.
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
+    #[command(flatten)]
+    planned: Planned,
     /// Wait for the result and print it.
     #[arg(long)]
     wait: bool,
@@ -119,7 +122,7 @@ fn request(args: Args) -> Result<(TaskId, SubmitRequest), Failure> {
         idempotency_key: args.idempotency_key,
         ..SubmitRequest::new(args.to, description)
     };
-    Ok((id, request))
+    Ok((id, args.planned.of(request)))
 }
 
 /// The connection was lost between request and answer, and stayed lost.
