@@ -12,6 +12,7 @@ mod extract;
 mod failure;
 mod identity;
 mod inbox;
+mod inputs;
 mod listener;
 mod messages;
 mod metrics;

@@ -44,12 +44,7 @@ pub(super) async fn files(
         .filter(|transfer| transfer.peer == peer)
         .and_then(|transfer| node.data().folder(&transfer));
     if let Some(folder) = folder.clone() {
-        let listed = tokio::task::spawn_blocking(move || top(&folder)).await;
-        match listed.map_err(|error| Failure::internal(&error))? {
-            Ok(listed) => attachments.extend(listed),
-            // Somebody took it away by hand; that there were files is shown.
-            Err(error) => tracing::warn!(%error, "the files of a task cannot be listed"),
-        }
+        attachments.extend(listed(folder).await?);
     }
     let attached = AttachedFiles {
         transfer: attached.transfer,
@@ -58,6 +53,30 @@ pub(super) async fn files(
         folder: folder.map(PathText::from),
     };
     Ok(Files { attachments, attached: Some(attached) })
+}
+
+/// The same of files that lie in a folder of this node.
+pub(super) async fn lying_in(
+    folder: Option<PathBuf>,
+    inline: &[InlineFile],
+) -> Result<Vec<Attachment>, Failure> {
+    let mut attachments: Vec<Attachment> = inline.iter().map(attachment).collect();
+    if let Some(folder) = folder {
+        attachments.extend(listed(folder).await?);
+    }
+    Ok(attachments)
+}
+
+async fn listed(folder: PathBuf) -> Result<Vec<Attachment>, Failure> {
+    let listed = tokio::task::spawn_blocking(move || top(&folder)).await;
+    match listed.map_err(|error| Failure::internal(&error))? {
+        Ok(listed) => Ok(listed),
+        // Somebody took it away by hand; that there were files is shown.
+        Err(error) => {
+            tracing::warn!(%error, "the files of a task cannot be listed");
+            Ok(Vec::new())
+        }
+    }
 }
 
 /// A file in a body; its bytes stay in the store.

@@ -20,6 +20,7 @@ use pilot_tasks::WorkOutcome;
 
 use super::extract::{Body, Task};
 use super::failure::Failure;
+use super::inputs::inputs;
 use super::submitted::check_note;
 use super::task_files::{files, paths};
 use super::task_views::whole;
@@ -59,6 +60,7 @@ pub(crate) async fn accept(
 async fn view(node: &Node, accepted: Accepted) -> Result<AcceptedTask, Failure> {
     let (peer, body) = (accepted.task.peer, &accepted.body);
     let files = files(node, peer, &body.files, body.attached.as_ref()).await?;
+    let inputs = inputs(node, accepted.task.terms.id).await?;
     let lease_expires_at = accepted.ends_at().map(Into::into);
     let (task, body) = accepted.keep();
     let submitter = node.peer_identity(task.peer);
@@ -74,7 +76,7 @@ async fn view(node: &Node, accepted: Accepted) -> Result<AcceptedTask, Failure> 
         deadline_at: task.terms.deadline.map(Into::into),
         attachments: files.attachments,
         attached: files.attached,
-        inputs: Vec::new(),
+        inputs,
     })
 }
 

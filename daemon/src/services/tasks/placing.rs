@@ -117,7 +117,12 @@ impl TasksService {
         let mut candidates: Option<Vec<Candidate>> = None;
         let mut unplaced = false;
         for id in waiting {
-            let task = self.desk().submitter.task(&id).cloned();
+            let task = {
+                let desk = self.desk();
+                // Of what is not on disk yet the bell rings once more when it is.
+                let durable = desk.submitter.is_durable(&id);
+                desk.submitter.task(&id).filter(|_| durable).cloned()
+            };
             let Some(task) = task.filter(is_unplaced) else { continue };
             let Some(pool) = &task.extras.plan.pool else {
                 let choice = Choice { chosen: Ok(task.peer), verdicts: Vec::new() };
@@ -234,7 +239,13 @@ impl TasksService {
     fn inputs_of(&self, task: &SubmittedTask, to: NodeId) -> Result<Vec<InputRef>, PrepareError> {
         let mut inputs = Vec::new();
         for input in &task.extras.plan.inputs {
-            let found = self.store.read(|connection| rows::submitted(connection, *input))?;
+            // What is in memory may be newer than what is on disk, and gets there
+            // before what is decided by it.
+            let live = self.desk().submitter.task(input).cloned();
+            let found = match live {
+                Some(task) => Some(task),
+                None => self.store.read(|connection| rows::submitted(connection, *input))?,
+            };
             let from = found.ok_or_else(|| gone("a task whose result is its input is gone"))?;
             let delivery = from.delivery().filter(|given| given.outcome == Outcome::Succeeded);
             let Some(delivery) = delivery else {
