@@ -7,6 +7,7 @@ mod fail;
 mod get;
 mod list;
 mod progress;
+mod release;
 mod result;
 mod send_results;
 mod submit;
@@ -33,6 +34,7 @@ pub(crate) enum Command {
     Result(result::Args),
     Watch(watch::Args),
     Progress(progress::Args),
+    Release(release::Args),
     Decline(decline::Args),
     Fail(fail::Args),
     Cancel(cancel::Args),
@@ -51,6 +53,7 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Result(args) => result::run(args, ctl).await,
         Command::Watch(args) => Box::pin(watch::run(args, ctl)).await,
         Command::Progress(args) => progress::run(args, ctl).await,
+        Command::Release(args) => release::run(args, ctl).await,
         Command::Decline(args) => decline::run(args, ctl).await,
         Command::Fail(args) => fail::run(args, ctl).await,
         Command::Cancel(args) => cancel::run(args, ctl).await,

@@ -111,6 +111,8 @@ impl TasksService {
             len: length(&offer.body),
             summary: pilot_tasks::summary_of(&body.description),
             files: self.check_attached(peer, offer.id, body.attached.as_ref()),
+            exclusive: body.extras.exclusive,
+            leave_result: body.extras.leave_result,
         };
         let may_submit = self.trust.allows(peer, Scope::Tasks);
         let (answer, turn) = self
