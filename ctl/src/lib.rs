@@ -12,6 +12,7 @@ mod files;
 mod load;
 mod outside;
 mod payload;
+mod process;
 mod random;
 #[cfg(test)]
 mod reference;

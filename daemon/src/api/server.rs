@@ -68,6 +68,7 @@ fn router(node: Arc<Node>) -> Router {
         .route(routes::TASK_PROGRESS, post(worker::progress))
         .route(routes::TASK_DECLINE, post(worker::decline))
         .route(routes::TASK_FAIL, post(worker::fail))
+        .route(routes::TASK_RELEASE, post(worker::release))
         .route(routes::TASK_CANCEL, post(submitted::cancel))
         .route(routes::TASK_RETRY, post(submitted::retry))
         .route(routes::TASK_EXPLAIN, get(submitted::explain))

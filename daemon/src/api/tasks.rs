@@ -11,7 +11,9 @@ use pilot_local_api::ErrorCode;
 use pilot_local_api::tasks::{ListQuery, Role, TaskView, WaitQuery};
 use pilot_proto::TaskId;
 use pilot_proto::tasks::ContentError;
-use pilot_tasks::{CancelError, DeclineError, FinishError, ProgressError, RetryError, SubmitError};
+use pilot_tasks::{
+    CancelError, DeclineError, FinishError, ProgressError, ReleaseError, RetryError, SubmitError,
+};
 use tokio::time::timeout_at;
 
 use super::extract::{Params, Task};
@@ -19,7 +21,7 @@ use super::failure::Failure;
 use super::task_views::{brief, wanted, whole};
 use super::views;
 use crate::node::Node;
-use crate::services::tasks::{AcceptError, CallError, NewTaskError, Row};
+use crate::services::tasks::{AcceptError, CallError, NewTaskError, ProcessError, Row};
 use crate::store::tasks::Wanted;
 
 /// How many tasks a list shows, by default and at the most.
@@ -199,7 +201,16 @@ impl From<AcceptError> for Failure {
         match error {
             AcceptError::Commit(error) => error.into(),
             AcceptError::Read(error) => error.into(),
-            AcceptError::NoBody(_) => Self::internal(&error),
+            AcceptError::NoBody(_) | AcceptError::Process(ProcessError::Unreadable { .. }) => {
+                Self::internal(&error)
+            }
+            AcceptError::Process(ProcessError::NoSuch { .. } | ProcessError::Another { .. }) => {
+                Self::invalid(error.to_string())
+            }
+            AcceptError::Process(ProcessError::TooMany) => {
+                Self::new(ErrorCode::LimitExceeded, error.to_string())
+                    .hint("pilotctl task list --state running")
+            }
         }
     }
 }
@@ -214,17 +225,20 @@ impl From<CallError> for Failure {
             | CallError::Retry(RetryError::Unknown)
             | CallError::Finish(FinishError::Unknown)
             | CallError::Decline(DeclineError::Unknown)
-            | CallError::Progress(ProgressError::Unknown) => {
+            | CallError::Progress(ProgressError::Unknown)
+            | CallError::Release(ReleaseError::Unknown) => {
                 Self::new(ErrorCode::UnknownTask, message).hint("pilotctl task list")
             }
             CallError::Finish(FinishError::NotAccepted)
-            | CallError::Progress(ProgressError::NotAccepted) => {
+            | CallError::Progress(ProgressError::NotAccepted)
+            | CallError::Release(ReleaseError::NotAccepted) => {
                 Self::new(ErrorCode::Conflict, message).hint("pilotctl task accept --json")
             }
             CallError::Cancel(CancelError::Ended { .. })
             | CallError::Finish(FinishError::Ended { .. } | FinishError::Conflict { .. })
             | CallError::Decline(DeclineError::Ended { .. } | DeclineError::Running)
-            | CallError::Progress(ProgressError::Ended { .. }) => {
+            | CallError::Progress(ProgressError::Ended { .. })
+            | CallError::Release(ReleaseError::Ended { .. }) => {
                 Self::new(ErrorCode::Conflict, message).hint("pilotctl task list")
             }
             CallError::Retry(

@@ -13,6 +13,7 @@ mod map;
 mod plan;
 mod planned;
 mod progress;
+mod release;
 mod result;
 mod retry;
 mod send_results;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Result(result::Args),
     Watch(watch::Args),
     Progress(progress::Args),
+    Release(release::Args),
     Decline(decline::Args),
     Fail(fail::Args),
     Cancel(cancel::Args),
@@ -64,6 +66,7 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Result(args) => result::run(args, ctl).await,
         Command::Watch(args) => Box::pin(watch::run(args, ctl)).await,
         Command::Progress(args) => progress::run(args, ctl).await,
+        Command::Release(args) => release::run(args, ctl).await,
         Command::Decline(args) => decline::run(args, ctl).await,
         Command::Fail(args) => fail::run(args, ctl).await,
         Command::Map(args) => Box::pin(map::run(args, ctl)).await,

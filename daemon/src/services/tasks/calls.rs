@@ -5,17 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pilot_identity::{NodeId, Timestamp};
+use pilot_local_api::tasks::ProcessRef;
 use pilot_proto::TaskId;
 use pilot_proto::tasks::{ContentError, ResultBody, TaskBody};
 use pilot_store::{Batch, CommitError, ReadError};
 use pilot_tasks::{
-    CancelError, DeclineError, FinishError, ProgressError, ReceivedPhase, ReceivedTask, RetryError,
-    SubmittedTask, TaskState,
+    CancelError, DeclineError, FinishError, Process, ProgressError, ReceivedPhase, ReceivedTask,
+    ReleaseError, RetryError, SubmittedTask, TaskState,
 };
 
 use super::TasksService;
 use super::desk::Desk;
 use super::files::LoadError;
+use super::leases::{self, MAX_PROCESSES, ProcessError};
 use crate::services::watch::Watch;
 use crate::store::bodies::{self, Kind, Side};
 use crate::store::tasks::{self as rows, Wanted};
@@ -38,6 +40,8 @@ pub(crate) enum CallError {
     #[error(transparent)]
     Progress(#[from] ProgressError),
     #[error(transparent)]
+    Release(#[from] ReleaseError),
+    #[error(transparent)]
     Commit(#[from] CommitError),
     #[error("tasks cannot be read")]
     Read(#[from] ReadError),
@@ -52,6 +56,8 @@ pub(crate) enum AcceptError {
     Read(#[from] ReadError),
     #[error("the content of task {0} is missing")]
     NoBody(TaskId),
+    #[error(transparent)]
+    Process(#[from] ProcessError),
 }
 
 /// A task, in the half that is here.
@@ -83,6 +89,7 @@ pub(crate) struct Counts {
     pub(crate) submitted_undelivered: u64,
     pub(crate) received_waiting: u64,
     pub(crate) received_leased: u64,
+    pub(crate) leases_bound: u64,
     pub(crate) results_pending: u64,
 }
 
@@ -111,13 +118,16 @@ impl TasksService {
     }
 
     /// Waits up to `patience` for a task and accepts it; that is on disk when
-    /// this returns. A claim that was made before gets what it got then.
+    /// this returns. A claim that was made before gets what it got then. The
+    /// lease ends with the process `bind`, if there is one.
     pub(crate) async fn accept(
         self: &Arc<Self>,
         from: Option<NodeId>,
         claim: Option<&str>,
+        bind: Option<ProcessRef>,
         patience: Duration,
     ) -> Result<Option<Accepted>, AcceptError> {
+        let process = bind.map(leases::find).transpose()?;
         let deadline = Instant::now() + patience;
         let _hand = Waiting::count(&self.waiting);
         loop {
@@ -126,15 +136,20 @@ impl TasksService {
             ready.as_mut().enable();
             let begun = self
                 .begin_if(|desk, _, now| {
-                    let again = claim.and_then(|claim| desk.worker.accept_again(claim));
+                    if process.is_some_and(|process| !has_room_for(desk, &process)) {
+                        return Some(Err(ProcessError::TooMany));
+                    }
+                    let again = claim.and_then(|claim| desk.worker.accept_again(claim, process));
+                    let acceptor = claim.unwrap_or_default();
                     let id = match again {
                         Some(id) => id,
-                        None => desk.worker.accept(from, claim.unwrap_or_default(), now)?,
+                        None => desk.worker.accept_bound(from, acceptor, process, now)?,
                     };
-                    desk.worker.task(&id).map(|task| Box::new(task.clone()))
+                    desk.worker.task(&id).map(|task| Ok(Box::new(task.clone())))
                 })
                 .await?;
             if let Some((task, turn)) = begun {
+                let task = task?;
                 let id = task.terms.id;
                 let revision = task.revision;
                 let lease = Lease { service: Arc::clone(self), id, revision, kept: false };
@@ -155,6 +170,21 @@ impl TasksService {
         self.turn(|desk, _, now| {
             desk.fetch_received(&self.store, id)?;
             Ok(desk.worker.decline(&id, reason, now)?)
+        })
+        .await?
+    }
+
+    /// Puts an accepted task back into the queue, where nobody gets it within
+    /// `delay`.
+    pub(crate) async fn release(
+        &self,
+        id: TaskId,
+        delay: Duration,
+        reason: &str,
+    ) -> Result<(), CallError> {
+        self.turn(|desk, _, now| {
+            desk.fetch_received(&self.store, id)?;
+            Ok(desk.worker.put_back(&id, delay, reason, now)?)
         })
         .await?
     }
@@ -269,7 +299,8 @@ impl TasksService {
     /// How many tasks are where.
     pub(crate) fn counts(&self) -> Counts {
         let desk = self.desk();
-        let mut counts = Counts::default();
+        let leases_bound = u64::try_from(desk.worker.bound()).unwrap_or(u64::MAX);
+        let mut counts = Counts { leases_bound, ..Counts::default() };
         for task in desk.submitter.tasks() {
             counts.submitted_live += u64::from(!task.state().is_terminal());
             counts.submitted_undelivered += u64::from(task.state() == TaskState::Queued);
@@ -302,6 +333,11 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn has_room_for(desk: &Desk, process: &Process) -> bool {
+    let mut processes = desk.worker.processes();
+    processes.len() < MAX_PROCESSES || processes.any(|known| known == process)
 }
 
 impl Accepted {

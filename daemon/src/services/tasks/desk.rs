@@ -9,7 +9,8 @@ use pilot_proto::tasks::Attached;
 use pilot_proto::{TaskId, TransferId};
 use pilot_store::{Batch, Epoch, ReadError, Store};
 use pilot_tasks::{
-    MAX_LIVE_TASKS, Outgoing, Plan, Submitter, SubmitterOutput, Worker, WorkerLimits, WorkerOutput,
+    MAX_LIVE_TASKS, Outgoing, Plan, Process, Submitter, SubmitterOutput, Worker, WorkerLimits,
+    WorkerOutput,
 };
 
 use super::news::{News, Said};
@@ -42,6 +43,8 @@ pub(super) enum Effect {
     Owed(NodeId),
     Unload(TransferId),
     Place,
+    Bound(Process),
+    Unbound(Process),
 }
 
 impl Effect {
@@ -53,7 +56,9 @@ impl Effect {
             | Self::Ready
             | Self::Owed(_)
             | Self::Unload(_)
-            | Self::Place => false,
+            | Self::Place
+            | Self::Bound(_)
+            | Self::Unbound(_) => false,
         }
     }
 }
@@ -156,6 +161,11 @@ impl Desk {
                 // With the record that says so, or a crash would leave them behind.
                 WorkerOutput::ForgetBody(id) => Self::forget_bodies(batch, id),
                 WorkerOutput::ForgetTask(id) => Self::forget_task(batch, id),
+                WorkerOutput::ForgetResult(id) => {
+                    bodies::forget(batch, Side::Received, Kind::Result, id);
+                }
+                WorkerOutput::Bound(process) => effects.push(Effect::Bound(process)),
+                WorkerOutput::Unbound(process) => effects.push(Effect::Unbound(process)),
             }
         }
         effects
@@ -176,7 +186,9 @@ impl Desk {
                 | Effect::Ready
                 | Effect::Owed(_)
                 | Effect::Unload(_)
-                | Effect::Place => {}
+                | Effect::Place
+                | Effect::Bound(_)
+                | Effect::Unbound(_) => {}
             }
         }
     }

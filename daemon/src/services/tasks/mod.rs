@@ -3,6 +3,7 @@
 mod calls;
 mod desk;
 mod files;
+mod leases;
 mod links;
 mod loading;
 mod news;
@@ -32,6 +33,8 @@ use tokio_util::task::TaskTracker;
 pub(crate) use calls::{AcceptError, Accepted, CallError, Row};
 use desk::{Desk, Effect};
 pub(crate) use files::LoadError;
+use leases::Leases;
+pub(crate) use leases::ProcessError;
 use loading::Loading;
 use passing::Begun;
 use placing::Places;
@@ -71,6 +74,7 @@ pub(crate) struct TasksService {
     waiting: AtomicU64,
     shelves: Shelves,
     begun: Mutex<Begun>,
+    leases: Leases,
     /// Rings when a record answers for a transfer, which may have ended.
     loaded: Notify,
     watchers: Watchers<TaskId>,
@@ -111,6 +115,7 @@ impl TasksService {
             waiting: AtomicU64::new(0),
             shelves: Shelves::new(home),
             begun: Mutex::default(),
+            leases: Leases::default(),
             loaded: Notify::new(),
             watchers: Watchers::default(),
             links: Links::new(tasks, stop),
@@ -126,6 +131,7 @@ impl TasksService {
         tasks.spawn(Arc::clone(&service).watch_the_files());
         tasks.spawn(Arc::clone(&service).place_all());
         tasks.spawn(Arc::clone(&service).tidy_up());
+        service.watch_processes();
         Ok(service)
     }
 
@@ -250,6 +256,7 @@ impl TasksService {
                     self.nearer.notify_one();
                     self.loaded.notify_one();
                     self.places.resume();
+                    self.watch_processes();
                     let owed = self.desk().peers_owed();
                     for peer in owed {
                         self.wake_link(peer);
@@ -301,6 +308,8 @@ impl TasksService {
             Effect::Ready => self.ready.notify_waiters(),
             Effect::Owed(peer) => self.wake_link(peer),
             Effect::Place => self.places.wake(),
+            Effect::Bound(process) => self.watch_process(process),
+            Effect::Unbound(process) => self.unwatch_process(&process),
             Effect::Unload(transfer) => {
                 let service = Arc::clone(self);
                 self.tasks.spawn(async move { service.unload(transfer).await });

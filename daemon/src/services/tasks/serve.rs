@@ -134,6 +134,8 @@ impl TasksService {
             len: length(&offer.body),
             summary: pilot_tasks::summary_of(&body.description),
             files: self.check_attached(peer, offer.id, body.attached.as_ref()),
+            exclusive: body.extras.exclusive,
+            leave_result: body.extras.leave_result,
         };
         let (answer, turn) = self
             .begin(|desk, batch, now| {
