@@ -174,6 +174,13 @@ impl ReceivedTask {
         freight::awaited(self.freight.as_ref())
     }
 
+    /// Whether its result stays on this node, for whoever may fetch it.
+    #[must_use]
+    pub fn leaves_result(&self) -> bool {
+        let outcome = self.ending().map(|ending| ending.outcome);
+        self.extras.leave_result && outcome == Some(Outcome::Succeeded)
+    }
+
     /// Whether the submitter has the result.
     #[must_use]
     pub const fn is_closed(&self) -> bool {

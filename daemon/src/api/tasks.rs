@@ -221,6 +221,7 @@ impl From<CallError> for Failure {
         match error {
             CallError::Content(error) => error.into(),
             CallError::Load(error) => error.into(),
+            CallError::Keep(error) => error.into(),
             CallError::Cancel(CancelError::Unknown)
             | CallError::Retry(RetryError::Unknown)
             | CallError::Finish(FinishError::Unknown)

@@ -166,10 +166,15 @@ impl Worker {
             return;
         }
         let receipt = Box::new(receipt.clone());
+        let leaves = task.leaves_result();
         task.enter(ReceivedPhase::Closed { ending, receipt }, now, "the submitter has the result");
         self.outbox.forget(id);
         self.commit(id, None);
-        self.outputs.push_back(WorkerOutput::ForgetBody(*id));
+        self.outputs.push_back(if leaves {
+            WorkerOutput::ForgetTask(*id)
+        } else {
+            WorkerOutput::ForgetBody(*id)
+        });
     }
 
     /// Stops sending a result that the submitter will never take. It stays on

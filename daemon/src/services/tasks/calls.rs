@@ -18,6 +18,7 @@ use super::TasksService;
 use super::desk::Desk;
 use super::files::LoadError;
 use super::leases::{self, MAX_PROCESSES, ProcessError};
+use super::shelf::ShelfError;
 use crate::services::watch::Watch;
 use crate::store::bodies::{self, Kind, Side};
 use crate::store::tasks::{self as rows, Wanted};
@@ -29,6 +30,8 @@ pub(crate) enum CallError {
     Content(#[from] ContentError),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error(transparent)]
+    Keep(#[from] ShelfError),
     #[error(transparent)]
     Cancel(#[from] CancelError),
     #[error(transparent)]

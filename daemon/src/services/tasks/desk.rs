@@ -244,6 +244,7 @@ impl Desk {
     /// What was asked, of which the submitter wants no result.
     fn forget_task(batch: &mut Batch, id: TaskId) {
         bodies::forget(batch, Side::Received, Kind::Task, id);
+        bodies::forget_inputs(batch, id);
     }
 
     /// The next deadline, which the clock's driver now waits for.

@@ -8,9 +8,12 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use pilot_identity::NodeId;
 use pilot_overlay::Session;
 use pilot_proto::Service;
-use pilot_proto::tasks::{MAX_ANSWER_FRAME, MAX_REQUESTS, MAX_TASK_FRAME, TaskAnswer, TaskRequest};
+use pilot_proto::tasks::{
+    MAX_ANSWER_FRAME, MAX_REQUESTS, MAX_TASK_FRAME, ResultBody, ResultExtras, TaskAnswer,
+    TaskRequest,
+};
 use pilot_store::ReadError;
-use pilot_tasks::{Outgoing, OutgoingKey, OutgoingKind};
+use pilot_tasks::{Outgoing, OutgoingKey, OutgoingKind, ReceivedTask};
 use pilot_transport::{FramedError, next_frame, send_frame};
 use tokio::sync::Notify;
 
@@ -170,8 +173,14 @@ impl TasksService {
             OutgoingKind::Result => Some((Side::Received, Kind::Result)),
             OutgoingKind::Cancel | OutgoingKind::Update => None,
         };
+        let left = || self.desk().worker.task(&id).is_some_and(ReceivedTask::leaves_result);
         let body = match place {
             None => Bytes::new(),
+            Some((Side::Received, _)) if left() => {
+                // The result stays here; this says so.
+                let extras = ResultExtras { left: true, ..ResultExtras::default() };
+                ResultBody { extras, ..ResultBody::default() }.encode().into()
+            }
             Some((side, kind)) => self
                 .store
                 .read(|connection| bodies::get(connection, side, kind, id))?

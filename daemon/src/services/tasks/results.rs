@@ -49,10 +49,19 @@ impl TasksService {
     ) -> Result<(), CallError> {
         let _turn = self.loading.turn(id).await;
         let submitter = match self.row(id).await? {
-            Some(Row::Received(task)) if task.ending().is_none() => {
-                task.accepted_at().map(|_| task.peer)
+            Some(Row::Received(task)) => {
+                let stays = task.extras.leave_result && given.outcome == WorkOutcome::Succeeded;
+                let is_at_work = task.ending().is_none() && task.accepted_at().is_some();
+                if stays {
+                    let paths = std::mem::take(&mut given.attach);
+                    if is_at_work {
+                        self.shelves.put(Side::Received, id, paths).await?;
+                    }
+                    return self.end_with(id, given, None).await.map(drop);
+                }
+                is_at_work.then_some(task.peer)
             }
-            Some(Row::Received(_) | Row::Submitted(_)) | None => None,
+            Some(Row::Submitted(_)) | None => None,
         };
         let Some(to) = submitter else {
             // It says itself why not, or that it has this result already.

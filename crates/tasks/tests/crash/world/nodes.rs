@@ -33,7 +33,10 @@ impl World {
                 self.drain(Side::Worker, None)?;
                 Ok(answer)
             }
-            TaskRequest::Update(_) | TaskRequest::Result(_) => panic!("sent the wrong way"),
+            TaskRequest::Update(_)
+            | TaskRequest::Result(_)
+            | TaskRequest::Ask
+            | TaskRequest::Fetch(_) => panic!("sent the wrong way"),
         }
     }
 
@@ -55,7 +58,10 @@ impl World {
                 self.drain(Side::Submitter, body)?;
                 Ok(verdict.answer)
             }
-            TaskRequest::Offer(_) | TaskRequest::Cancel(_) => panic!("sent the wrong way"),
+            TaskRequest::Offer(_)
+            | TaskRequest::Cancel(_)
+            | TaskRequest::Ask
+            | TaskRequest::Fetch(_) => panic!("sent the wrong way"),
         }
     }
 

@@ -20,6 +20,7 @@ fn new_task(number: u8, path: &Path) -> NewTask {
         run_timeout: None,
         idempotency_key: None,
         attach: vec![path.to_owned()],
+        plan: pilot_tasks::Plan::default(),
     }
 }
 

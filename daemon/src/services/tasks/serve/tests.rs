@@ -64,7 +64,7 @@ pub(in crate::services::tasks) fn start(
     let place = EventsPlace { home, journal: 0 };
     let events = EventsService::start(place, key(1), store.clone(), (judge, bulk), &tracker, &stop);
     let others = (data, events.unwrap());
-    TasksService::start(key(1), store.clone(), trust, others, &tracker, &stop).unwrap()
+    TasksService::start((home, key(1)), store.clone(), trust, others, &tracker, &stop).unwrap()
 }
 
 /// A connection from the peer to the node.
