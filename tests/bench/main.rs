@@ -16,6 +16,7 @@ mod fairness;
 mod files;
 mod first_byte;
 mod forward;
+mod history;
 mod idle;
 mod line;
 mod load;
@@ -85,6 +86,11 @@ const MEASURES: &[Measure] = &[
         name: "task_api_many",
         about: "tasks, 64 in flight",
         run: Run::Programs(tasks::many_in_flight),
+    },
+    Measure {
+        name: "history",
+        about: "list, accept and start with 100,000 finished tasks",
+        run: Run::Programs(history::with_history),
     },
     Measure {
         name: "echo",

@@ -85,6 +85,11 @@ pub(crate) async fn one_by_one(pair: &Pair, tasks: usize) -> anyhow::Result<Samp
     Ok(load(pair, 1, 1, tasks).await?.took)
 }
 
+/// Does so many tasks, many of them at once.
+pub(crate) async fn crowd(pair: &Pair, tasks: usize) -> anyhow::Result<()> {
+    load(pair, IN_FLIGHT, WORKERS, tasks).await.map(drop)
+}
+
 /// What some tasks took; CPU time is for each task.
 struct Run {
     took: Samples,

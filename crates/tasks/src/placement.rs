@@ -16,7 +16,7 @@ pub const MAX_VERDICTS: usize = 64;
 const PER_HAND: usize = 2;
 
 /// Among whom a worker is chosen.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Pool {
     /// What it must have.
     pub tags: Vec<Tag>,
@@ -25,7 +25,7 @@ pub struct Pool {
 }
 
 /// What makes a worker the better choice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Preference {
     /// Its reputation.
     Polo,
@@ -188,11 +188,8 @@ fn share(candidate: &Candidate) -> usize {
     let hands = candidate.hands.and_then(|hands| usize::try_from(hands).ok()).unwrap_or_default();
     let tasks = busy.max(candidate.given);
     // Who waits for tasks comes before who does not.
-    if hands == 0 {
-        (tasks + 1).saturating_mul(1_000_000)
-    } else {
-        tasks.saturating_mul(1_000) / hands
-    }
+    let per_hand = tasks.saturating_mul(1_000).checked_div(hands);
+    per_hand.unwrap_or_else(|| (tasks + 1).saturating_mul(1_000_000))
 }
 
 fn standing(candidate: &Candidate, best: Option<&Candidate>, prefer: &[Preference]) -> String {

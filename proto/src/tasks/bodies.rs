@@ -47,8 +47,8 @@ pub struct TaskExtras {
     /// Of all tasks with this key one is worked on at a time; 1 to
     /// [`MAX_EXCLUSIVE`] bytes.
     pub exclusive: Option<String>,
-    /// That files of the result stay with the worker, which gives them to
-    /// whoever shows a permission.
+    /// That the result stays with the worker if it is a good one; whoever shows
+    /// a permission is given it.
     pub leave_result: bool,
     /// Results of earlier tasks that this one works on.
     #[serde(deserialize_with = "list::at_most::<MAX_INPUTS, _, _>")]
@@ -70,8 +70,6 @@ pub struct InputRef {
     pub len: u64,
     /// What its worker gives it out for; at most [`MAX_PASS`] bytes.
     pub pass: Option<Bytes>,
-    /// The encoded [`ResultBody`] itself, if it came along.
-    pub content: Option<Bytes>,
 }
 
 /// A small file inside a task or a result.
@@ -165,8 +163,8 @@ impl TaskBody {
             return Err(ContentError::RepeatedParam);
         }
         let params: usize = self.params.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let inputs = self.extras.check()?;
-        check_files(&self.files, self.description.len() + params + inputs)
+        self.extras.check()?;
+        check_files(&self.files, self.description.len() + params)
     }
 
     /// The bytes for the wire and the disk: as in the first layout, with the
@@ -190,8 +188,8 @@ impl TaskBody {
 }
 
 impl TaskExtras {
-    /// Checks every limit; the bytes of content in it.
-    fn check(&self) -> Result<usize, ContentError> {
+    /// Checks every limit.
+    fn check(&self) -> Result<(), ContentError> {
         if let Some(key) = &self.exclusive
             && !(1..=MAX_EXCLUSIVE).contains(&key.len())
         {
@@ -205,7 +203,7 @@ impl TaskExtras {
         if let Some(pass) = passes.map(Bytes::len).find(|len| *len > MAX_PASS) {
             return Err(ContentError::Pass(pass));
         }
-        Ok(self.inputs.iter().filter_map(|input| input.content.as_ref()).map(Bytes::len).sum())
+        Ok(())
     }
 }
 

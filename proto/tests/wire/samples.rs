@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use pilot_identity::{
-    Digest, Grant, NodeId, NodeKey, Outcome, PairKey, Receipt, ReceiptTimes, Scopes, SignedGrant,
-    SignedReceipt, SignedTicket, Ticket, Timestamp,
+    Digest, Grant, NodeId, NodeKey, Outcome, PairKey, Pass, Receipt, ReceiptTimes, Scopes,
+    SignedGrant, SignedReceipt, SignedTicket, Ticket, Timestamp,
 };
 use pilot_proto::beacon::{self, Alive, Bind, BindRefusal, RelayId, Services, Told};
 use pilot_proto::control::{ControlAnswer, ControlRequest, Hello};
@@ -15,8 +15,8 @@ use pilot_proto::registry::{
     Register, Registered, Request, View,
 };
 use pilot_proto::tasks::{
-    Attached, Cancel, InlineFile, InputRef, Offer, ResultBody, ResultExtras, TaskAnswer, TaskBody,
-    TaskExtras, TaskRefusal, TaskRequest, TaskResult, Update, WorkState,
+    Attached, Cancel, Fetch, InlineFile, InputRef, Load, Offer, Passed, ResultBody, ResultExtras,
+    TaskAnswer, TaskBody, TaskExtras, TaskRefusal, TaskRequest, TaskResult, Update, WorkState,
 };
 use pilot_proto::text::Text;
 use pilot_proto::trust::{TrustAnswer, TrustOffer};
@@ -339,10 +339,26 @@ pub(crate) fn task_requests() -> Vec<(&'static str, TaskRequest)> {
         };
         requests.push((name, TaskRequest::Update(update)));
     }
+    let pass = Pass {
+        task: task_id().uuid(),
+        attempt: 1,
+        submitter: node(1),
+        worker: node(2),
+        to: node(3),
+        expires: at(7),
+    };
+    let bare = Fetch { task: task_id(), attempt: 1, pass: None, for_task: None };
+    let for_task = Some(TaskId::from_bytes([5; 16]));
+    let with_pass = Fetch { pass: Some(pass.sign(&key(1))), for_task, ..bare.clone() };
+    requests.push(("ask", TaskRequest::Ask));
+    requests.push(("fetch", TaskRequest::Fetch(bare)));
+    requests.push(("fetch with a pass", TaskRequest::Fetch(with_pass)));
     requests
 }
 
 pub(crate) fn task_answers() -> Vec<(&'static str, TaskAnswer)> {
+    let body = b"result".as_slice();
+    let with_files = Passed { body: body.into(), attached: Some(attached()) };
     vec![
         ("offered", TaskAnswer::Offered),
         ("cancelling", TaskAnswer::Cancelling),
@@ -355,6 +371,10 @@ pub(crate) fn task_answers() -> Vec<(&'static str, TaskAnswer)> {
         ("invalid", TaskAnswer::Refused(TaskRefusal::Invalid)),
         ("superseded", TaskAnswer::Refused(TaskRefusal::Superseded)),
         ("internal", TaskAnswer::Refused(TaskRefusal::Internal)),
+        ("inputs", TaskAnswer::Refused(TaskRefusal::Inputs)),
+        ("load", TaskAnswer::Load(Load { hands: 4, tasks: 300 })),
+        ("passed", TaskAnswer::Passed(Box::new(Passed { body: body.into(), attached: None }))),
+        ("passed with files", TaskAnswer::Passed(Box::new(with_files))),
     ]
 }
 
@@ -392,12 +412,10 @@ pub(crate) fn task_bodies_with_extras() -> Vec<(&'static str, TaskBody)> {
         digest: [0xdd; 32],
         len: 300,
         pass: None,
-        content: None,
     };
     let full = InputRef {
         task: TaskId::from_bytes([5; 16]),
         pass: Some(Bytes::from_static(b"pass")),
-        content: Some(Bytes::from_static(b"content")),
         ..bare.clone()
     };
     let inputs = TaskExtras { inputs: vec![bare, full], ..TaskExtras::default() };
@@ -412,12 +430,14 @@ pub(crate) fn task_bodies_with_extras() -> Vec<(&'static str, TaskBody)> {
 }
 
 pub(crate) fn result_bodies_with_extras() -> Vec<(&'static str, ResultBody)> {
-    let body = |no_retry, lost| ResultBody {
-        reason: Text::clipped("why"),
-        extras: ResultExtras { no_retry, lost },
-        ..ResultBody::default()
-    };
-    vec![("not again", body(true, false)), ("lost", body(false, true))]
+    let body =
+        |extras| ResultBody { reason: Text::clipped("why"), extras, ..ResultBody::default() };
+    let none = ResultExtras::default();
+    vec![
+        ("not again", body(ResultExtras { no_retry: true, ..none })),
+        ("lost", body(ResultExtras { lost: true, ..none })),
+        ("left", body(ResultExtras { left: true, ..none })),
+    ]
 }
 
 pub(crate) fn probes() -> Vec<(&'static str, Probe)> {

@@ -10,7 +10,7 @@ use pilot_proto::tasks::Attached;
 
 use super::{Submitter, SubmitterOutput};
 use crate::freight::Freight;
-use crate::placement::Verdict;
+use crate::placement::{Pool, Verdict};
 use crate::plan::Wait;
 use crate::submitted::{SubmittedPhase, SubmittedTask};
 
@@ -70,10 +70,21 @@ impl Submitter {
     }
 
     /// The tasks for which a worker is to be found, or inputs to be made
-    /// ready, in the order of their turns; at most `max`.
+    /// ready, in the order of their turns; at most `max` of each pool, so that
+    /// those that nobody can do are not in the way of the others.
     #[must_use]
     pub fn unplaced(&self, max: usize) -> Vec<TaskId> {
-        self.holding.unplaced.iter().take(max).map(|(_, _, id)| *id).collect()
+        let mut taken: BTreeMap<Option<&Pool>, usize> = BTreeMap::new();
+        let mut ids = Vec::new();
+        for (_, _, id) in &self.holding.unplaced {
+            let pool = self.shelf.get(id).and_then(|task| task.extras.plan.pool.as_ref());
+            let count = taken.entry(pool).or_default();
+            if *count < max {
+                *count += 1;
+                ids.push(*id);
+            }
+        }
+        ids
     }
 
     /// Whether there is anything among [`Submitter::unplaced`].

@@ -222,7 +222,7 @@ impl Submitter {
             let dispensable = plan.run_anyway && !plan.inputs.contains(id);
             match outcome {
                 Some(outcome) if outcome != Outcome::Succeeded && !dispensable => {
-                    found.by.get_or_insert(without(id, outcome));
+                    found.by.get_or_insert_with(|| without(id, outcome));
                 }
                 Some(_) | None => {}
             }

@@ -80,7 +80,7 @@ pub(super) async fn wait(ctl: &Ctl, ids: &[TaskId], limit: Duration) -> Result<(
         })?;
         ctl.ui.data((crate::shown::json(&text) + "\n").as_bytes())?;
         let judged = verdict(*id, view.state, view.reason.as_deref());
-        first = first.or(judged.err());
+        first = first.or_else(|| judged.err());
     }
     first.map_or(Ok(()), |error| Err(error.into()))
 }

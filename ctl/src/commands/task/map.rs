@@ -124,7 +124,11 @@ fn params_of(line: &str) -> Result<Vec<(String, String)>, serde_json::Error> {
     };
     let fields: Map<String, Value> = match serde_json::from_str(line)? {
         Value::Object(fields) => fields,
-        other => Map::from_iter([("item".to_owned(), other)]),
+        item @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)) => Map::from_iter([("item".to_owned(), item)]),
     };
     Ok(fields.into_iter().map(|(name, value)| (name, text(value))).collect())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use pilot_files::{Ending, Transfer};
 use pilot_identity::{Digest, NodeId, Outcome, SignedPass, Timestamp};
 use pilot_proto::tasks::{
     Attached, Fetch, InputRef, MAX_TASK_FRAME, Passed, ResultBody, TaskAnswer, TaskRefusal,
@@ -29,6 +30,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Transfers of files of results that were begun and may be asked for again.
 const BEGUN: usize = 1_024;
+
+/// Transfers of the files of one result to one node: one for each task whose
+/// input it is, and one for the submitter.
+const TO_ONE: usize = 64;
+
+/// Bytes of all inputs of a task together.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
 
 /// An input as its worker keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,10 +68,15 @@ impl TasksService {
         id: TaskId,
         inputs: &[InputRef],
     ) -> Result<Vec<Input>, TaskRefusal> {
-        let mut here = Vec::with_capacity(inputs.len());
+        let (mut here, mut bytes) = (Vec::with_capacity(inputs.len()), 0_usize);
         for input in inputs {
             let fetched = self.fetch_input(submitter, id, input).await;
-            here.push(fetched.ok_or(TaskRefusal::Inputs)?);
+            let fetched = fetched.ok_or(TaskRefusal::Inputs)?;
+            bytes = bytes.saturating_add(fetched.body.len());
+            if bytes > MAX_BYTES {
+                return Err(TaskRefusal::Invalid);
+            }
+            here.push(fetched);
         }
         Ok(here)
     }
@@ -230,8 +243,19 @@ impl TasksService {
         let key = (fetch.task, peer, fetch.for_task);
         let _turn = self.loading.turn(fetch.task).await;
         let known = self.begun().iter().find(|(known, _)| *known == key).map(|(_, id)| *id);
-        if let Some(attached) = known.and_then(|id| self.data.find(id).ok().flatten()) {
-            return Some(Passed { body, attached: Some(super::files::attached(&attached)) });
+        let known = known.and_then(|id| self.data.find(id).ok().flatten());
+        let goes_well = |transfer: &Transfer| match transfer.ended() {
+            None | Some((_, Ending::Complete)) => true,
+            Some((_, Ending::Failed { .. } | Ending::Cancelled | Ending::Expired)) => false,
+        };
+        if let Some(transfer) = known.filter(goes_well) {
+            return Some(Passed { body, attached: Some(super::files::attached(&transfer)) });
+        }
+        let of_both =
+            |(task, to, _): &(TaskId, NodeId, Option<TaskId>)| *task == fetch.task && *to == peer;
+        if self.begun().iter().filter(|(known, _)| of_both(known)).count() >= TO_ONE {
+            tracing::warn!(task = %fetch.task, to = %peer.short(), "asks for files too often");
+            return None;
         }
         let label = format!("result of task {}", fetch.task);
         let attached = self.load(Load { task, to: peer, paths, label }).await.ok()?;

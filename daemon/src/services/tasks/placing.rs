@@ -27,8 +27,8 @@ use crate::clock;
 use crate::store::bodies::{self, Kind, Side};
 use crate::store::tasks as rows;
 
-/// Tasks that one round looks at.
-const ROUND: usize = 256;
+/// Tasks of each pool that one round looks at.
+const ROUND: usize = 64;
 /// Pause between two rounds while tasks wait for a worker and nothing is heard.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// How long what a worker has said of its work is believed.
@@ -154,6 +154,7 @@ impl TasksService {
         let Choice { chosen, verdicts } = choice;
         let to = match chosen {
             Ok(to) => to,
+            Err(why) if is_known(task, &why, verdicts.len()) => return Ok(false),
             Err(why) => {
                 let said = |desk: &mut super::Desk, _: &mut _, now| {
                     desk.submitter.not_placed(&id, &why, verdicts, now);
@@ -263,7 +264,6 @@ impl TasksService {
                 digest: *delivery.digest.as_bytes(),
                 len: delivery.len,
                 pass: pass.ok().map(Bytes::from),
-                content: None,
             });
         }
         Ok(inputs)
@@ -371,6 +371,20 @@ impl TasksService {
 
 fn is_unplaced(task: &SubmittedTask) -> bool {
     matches!(task.phase, SubmittedPhase::Held { wait: Wait::Worker { .. }, .. })
+}
+
+/// Whether this is why it waits already, as far as it is shown.
+fn is_known(task: &SubmittedTask, why: &str, verdicts: usize) -> bool {
+    let same = match &task.phase {
+        SubmittedPhase::Held { wait: Wait::Worker { why: known }, .. } => known == why,
+        SubmittedPhase::Held { .. }
+        | SubmittedPhase::Queued { .. }
+        | SubmittedPhase::Delivered { .. }
+        | SubmittedPhase::Accepted { .. }
+        | SubmittedPhase::Running { .. }
+        | SubmittedPhase::Ended(_) => false,
+    };
+    same && task.extras.verdicts.len() == verdicts
 }
 
 fn gone(why: &str) -> PrepareError {
