@@ -18,6 +18,7 @@ mod metrics;
 mod network;
 mod openapi;
 mod peers;
+mod polo;
 mod server;
 mod status;
 mod submitted;

@@ -1,5 +1,6 @@
 //! Rows of tasks, of both halves.
 
+use pilot_identity::NodeId;
 use pilot_proto::TaskId;
 use pilot_store::Batch;
 use pilot_tasks::{ReceivedTask, RecordError, SubmittedTask, TaskState};
@@ -121,6 +122,22 @@ pub(crate) fn list_submitted(
              ORDER BY id DESC LIMIT ?2",
         )?
         .query_map((state.map(TaskState::word), limit), submitted_row)?
+        .collect()
+}
+
+/// The newest tasks that were submitted to `peer`, at most `limit`, among the
+/// newest `among` of this node.
+pub(crate) fn submitted_to(
+    connection: &Connection,
+    peer: NodeId,
+    limit: usize,
+    among: u32,
+) -> rusqlite::Result<Vec<SubmittedTask>> {
+    connection
+        .prepare_cached("SELECT record FROM submitted ORDER BY id DESC LIMIT ?1")?
+        .query_map([among], submitted_row)?
+        .filter(|task| task.as_ref().map_or(true, |task| task.peer == peer))
+        .take(limit)
         .collect()
 }
 

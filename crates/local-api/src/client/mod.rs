@@ -5,6 +5,7 @@ mod exchange;
 mod kept;
 mod lines;
 mod messages;
+mod polo;
 mod transfers;
 
 use core::time::Duration;

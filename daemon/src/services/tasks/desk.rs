@@ -13,6 +13,7 @@ use pilot_tasks::{
 };
 
 use super::news::{News, Said};
+use super::receipts::Owing;
 use crate::store::bodies::{self, Kind, Side};
 use crate::store::strays;
 use crate::store::tasks as rows;
@@ -27,6 +28,7 @@ pub(super) struct Desk {
     armed: Option<Timestamp>,
     sends: Vec<Outgoing>,
     said: Said,
+    owing: Owing,
 }
 
 /// Tasks that wait for files, each with the transfer that brings them.
@@ -41,15 +43,20 @@ pub(super) enum Effect {
     Ready,
     Owed(NodeId),
     Unload(TransferId),
+    /// The rendezvous is to be told of a receipt.
+    Receipt,
 }
 
 impl Effect {
     pub(super) const fn is_persisted(&self) -> bool {
         match self {
             Self::PersistedSubmitted(..) | Self::PersistedReceived(..) => true,
-            Self::Changed(..) | Self::Say(_) | Self::Ready | Self::Owed(_) | Self::Unload(_) => {
-                false
-            }
+            Self::Changed(..)
+            | Self::Say(_)
+            | Self::Ready
+            | Self::Owed(_)
+            | Self::Unload(_)
+            | Self::Receipt => false,
         }
     }
 }
@@ -69,7 +76,8 @@ impl Desk {
             said.begin_received(&record);
             worker.restore(record);
         }
-        Ok(Self { submitter, worker, epoch, armed: None, sends: Vec::new(), said })
+        let owing = Owing::new(key);
+        Ok(Self { submitter, worker, epoch, armed: None, sends: Vec::new(), said, owing })
     }
 
     /// Makes sure that a submitted task is in memory if it exists.
@@ -111,6 +119,8 @@ impl Desk {
                 SubmitterOutput::Persist(record) => {
                     effects.push(Effect::PersistedSubmitted(record.terms.id, record.revision));
                     effects.extend(self.said.of_submitted(&record).map(Effect::Say));
+                    let owes = self.owing.submitted(batch, &record);
+                    effects.extend(owes.then_some(Effect::Receipt));
                     rows::put_submitted(batch, *record);
                 }
                 SubmitterOutput::Changed { id, revision } => {
@@ -132,6 +142,8 @@ impl Desk {
                     let id = record.terms.id;
                     effects.push(Effect::PersistedReceived(id, record.revision));
                     effects.extend(self.said.of_received(&record).map(Effect::Say));
+                    let owes = self.owing.received(batch, &record);
+                    effects.extend(owes.then_some(Effect::Receipt));
                     rows::put_received(batch, *record);
                     if let Some(body) = result_body {
                         bodies::put(batch, Side::Received, Kind::Result, id, Bytes::from(body));
@@ -165,7 +177,8 @@ impl Desk {
                 | Effect::Say(_)
                 | Effect::Ready
                 | Effect::Owed(_)
-                | Effect::Unload(_) => {}
+                | Effect::Unload(_)
+                | Effect::Receipt => {}
             }
         }
     }

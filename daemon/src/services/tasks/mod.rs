@@ -6,6 +6,7 @@ mod files;
 mod links;
 mod loading;
 mod news;
+mod receipts;
 mod results;
 mod serve;
 mod submission;
@@ -35,6 +36,7 @@ use super::data::DataService;
 use super::events::EventsService;
 use super::ledger::{Ledger, LedgerDriver, Turn};
 use super::links::Links;
+use super::receipts::ReceiptsService;
 use super::trust::TrustService;
 use super::watch::Watchers;
 use crate::clock;
@@ -50,6 +52,7 @@ pub(crate) struct TasksService {
     trust: Arc<TrustService>,
     data: Arc<DataService>,
     events: Arc<EventsService>,
+    receipts: Arc<ReceiptsService>,
     ledger: Ledger<Vec<Effect>>,
     desk: Mutex<Desk>,
     /// Rings when a deadline has come nearer.
@@ -75,7 +78,7 @@ impl TasksService {
         key: Arc<NodeKey>,
         store: Store,
         trust: Arc<TrustService>,
-        (data, events): (Arc<DataService>, Arc<EventsService>),
+        (data, events, receipts): (Arc<DataService>, Arc<EventsService>, Arc<ReceiptsService>),
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Arc<Self>, ReadError> {
@@ -88,6 +91,7 @@ impl TasksService {
             trust,
             data,
             events,
+            receipts,
             ledger,
             desk: Mutex::new(desk),
             nearer: Notify::new(),
@@ -273,6 +277,7 @@ impl TasksService {
             Effect::Say(news) => self.say(&news),
             Effect::Ready => self.ready.notify_waiters(),
             Effect::Owed(peer) => self.wake_link(peer),
+            Effect::Receipt => self.receipts.ring(),
             Effect::Unload(transfer) => {
                 let service = Arc::clone(self);
                 self.tasks.spawn(async move { service.unload(transfer).await });
