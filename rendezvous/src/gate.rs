@@ -110,6 +110,8 @@ fn limited(wait: Duration) -> Refusal {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use pilot_proto::registry::{PoloIds, Receipts};
+
     use super::*;
     use crate::settings::Settings;
 
@@ -137,6 +139,23 @@ mod tests {
         assert_eq!(gate.knock(ip, true, now), Knock::Refuse);
         let other = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
         assert_eq!(gate.knock(other, false, now), Knock::Accept);
+    }
+
+    #[test]
+    fn receipts_and_questions_for_polo_are_limited_beside_all_requests() {
+        let many = NonZeroU32::new(1000).unwrap();
+        let gate = Gate::new(&Rates { requests_per_second: many, ..rates(true) }, 10);
+        let (ip, now) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Instant::now());
+        let key = |seed| pilot_identity::NodeKey::from_seed(&[seed; 32].into()).id();
+        let admitted = |id, request: Request| {
+            (0..200).filter(|_| gate.admit(id, ip, &request, now).is_ok()).count()
+        };
+
+        assert_eq!(admitted(key(1), Request::PutReceipts(Receipts::default())), 16);
+        assert_eq!(admitted(key(1), Request::Polo(PoloIds::default())), 80);
+        assert_eq!(admitted(key(1), Request::PoloOf(key(2))), 0, "both are one kind of question");
+        assert_eq!(admitted(key(2), Request::PoloOf(key(1))), 80, "each key for itself");
+        assert_eq!(admitted(key(1), Request::Beacons), 200);
     }
 
     #[test]

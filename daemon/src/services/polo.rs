@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pilot_identity::{NodeId, Outcome};
-use pilot_overlay::{Overlay, RegistryClient, RegistryError};
+use pilot_overlay::{Overlay, RegistryClient, RegistryError, RegistryStatus};
 use pilot_proto::registry::{Answer, POLO_MINOR, PoloDetail, PoloIds, Request};
 use pilot_store::{ReadError, Store};
 use pilot_tasks::SubmittedTask;
@@ -54,10 +54,17 @@ fn counting(overlay: &Overlay) -> Result<&RegistryClient, PoloError> {
     if !line.connected {
         return Err(RegistryError::NotConnected.into());
     }
-    if line.registered.is_none_or(|registered| registered.minor < POLO_MINOR) {
+    if !is_counting(&line) {
         return Err(PoloError::Early);
     }
     Ok(registry)
+}
+
+/// Whether there is a line to a rendezvous that counts receipts. One of an
+/// earlier version is asked for nothing of that: it knows no such request.
+pub(super) fn is_counting(line: &RegistryStatus) -> bool {
+    let minor = line.registered.as_ref().map(|registered| registered.minor);
+    line.connected && minor.is_some_and(|minor| minor >= POLO_MINOR)
 }
 
 /// What this node itself has seen of a peer's work.
@@ -153,6 +160,10 @@ fn quantiles(sorted: &[u64]) -> Option<Quantiles> {
 
 #[cfg(test)]
 mod tests {
+    use pilot_identity::Timestamp;
+    use pilot_proto::Address;
+    use pilot_proto::registry::Registered;
+
     use super::*;
 
     #[test]
@@ -163,6 +174,27 @@ mod tests {
         assert_eq!(quantiles(&[7]), Some(Quantiles { p50: 7, p95: 7 }));
         assert_eq!(quantiles(&upto(100)), Some(Quantiles { p50: 50, p95: 95 }));
         assert_eq!(quantiles(&upto(10)), Some(Quantiles { p50: 5, p95: 10 }));
+    }
+
+    #[test]
+    fn a_rendezvous_of_an_earlier_version_is_asked_for_nothing() {
+        let line = |connected, minor| RegistryStatus {
+            connected,
+            registered: Some(Registered {
+                address: Address::new(1, 1),
+                observed: ([127, 0, 0, 1], 1).into(),
+                name: None,
+                name_taken: false,
+                minor,
+                now: Timestamp::default(),
+            }),
+            ..RegistryStatus::default()
+        };
+
+        assert!(is_counting(&line(true, 1)) && is_counting(&line(true, 2)));
+        assert!(!is_counting(&line(true, 0)));
+        assert!(!is_counting(&line(false, 1)));
+        assert!(!is_counting(&RegistryStatus { connected: true, ..RegistryStatus::default() }));
     }
 
     #[test]

@@ -8,14 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pilot_overlay::{Overlay, RegistryClient, RegistryError};
-use pilot_proto::registry::{
-    Answer, MAX_RECEIPTS, POLO_MINOR, ReceiptPut, Receipts, RefusalCode, Request,
-};
+use pilot_proto::registry::{Answer, MAX_RECEIPTS, ReceiptPut, Receipts, RefusalCode, Request};
 use pilot_store::Store;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::polo::is_counting;
 use crate::clock;
 use crate::store::receipts::{self, Place};
 
@@ -123,8 +122,7 @@ impl ReceiptsService {
         if due.is_empty() {
             return Next::News(next);
         }
-        let line = registry.status();
-        if !line.connected || line.registered.is_none_or(|line| line.minor < POLO_MINOR) {
+        if !is_counting(&registry.status()) {
             return Next::News(None);
         }
         let (places, puts): (Vec<i64>, Vec<_>) =
