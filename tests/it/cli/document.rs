@@ -3,7 +3,7 @@
 use pilot_local_api::{Client, routes};
 use pilot_tests::{Node, NodeOptions, Programs};
 
-const ROUTES: [&str; 41] = [
+const ROUTES: [&str; 42] = [
     routes::WHOAMI,
     routes::STATUS,
     routes::NETCHECK,
@@ -12,6 +12,7 @@ const ROUTES: [&str; 41] = [
     routes::PEERS,
     routes::RESOLVE,
     routes::PING,
+    routes::POLO,
     routes::TRUST,
     routes::TRUST_PENDING,
     routes::TRUST_PEER,
@@ -62,7 +63,7 @@ fn the_document_describes_every_path_and_no_other() {
     described.sort_unstable();
     wanted.sort_unstable();
     assert_eq!(described, wanted);
-    for schema in ["NetcheckView", "DoctorView", "Finding", "PeerView", "StatusView"] {
+    for schema in ["NetcheckView", "DoctorView", "Finding", "PeerView", "PoloView", "StatusView"] {
         let pointer = format!("/components/schemas/{schema}");
         assert!(document.pointer(&pointer).is_some(), "{schema} is not described");
     }
