@@ -20,9 +20,9 @@ const MAX_SOURCES: usize = 65_536;
 /// faster catches up later.
 const RECEIPT_BATCHES: NonZeroU32 = number(4);
 
-/// Questions of one key for polo a second, each of which goes over all
-/// receipts of up to 256 nodes.
-const POLO_LOOKUPS: NonZeroU32 = number(20);
+/// Questions of one key for polo a second, each of which goes over all pairs
+/// of up to 256 workers: some 20 ms if a full book is theirs.
+const POLO_LOOKUPS: NonZeroU32 = number(10);
 
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -152,9 +152,9 @@ mod tests {
         };
 
         assert_eq!(admitted(key(1), Request::PutReceipts(Receipts::default())), 16);
-        assert_eq!(admitted(key(1), Request::Polo(PoloIds::default())), 80);
+        assert_eq!(admitted(key(1), Request::Polo(PoloIds::default())), 40);
         assert_eq!(admitted(key(1), Request::PoloOf(key(2))), 0, "both are one kind of question");
-        assert_eq!(admitted(key(2), Request::PoloOf(key(1))), 80, "each key for itself");
+        assert_eq!(admitted(key(2), Request::PoloOf(key(1))), 40, "each key for itself");
         assert_eq!(admitted(key(1), Request::Beacons), 200);
     }
 
