@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use pilot_local_api::tasks::TaskState;
 use pilot_tests::{Node, NodeOptions, Team, eventually};
 use serde_json::Value;
 
@@ -152,24 +153,31 @@ fn work_that_was_done_without_the_rendezvous_counts_when_it_is_back() {
     until_counted(&team, "manager", 1, 0);
     team.rendezvous.kill().unwrap();
 
-    work(&team, End::Well);
+    // More than go into one request.
+    let (manager, backend) = (team.api("manager").unwrap(), team.api("backend").unwrap());
+    for task in 0..70 {
+        let id = manager.submit(&team.peer("backend"), &format!("build {task}")).unwrap().id;
+        assert_eq!(backend.accept().unwrap().id, id);
+        backend.send_results(id, "done").unwrap();
+        manager.until_state(id, TaskState::Succeeded).unwrap();
+    }
     eventually("the manager notices that nobody tells", || {
         let view = polo(&team, "manager");
         Ok(view["polo"].is_null() && view["problem"].is_string())
     })
     .unwrap();
     let away = polo(&team, "manager");
-    assert_eq!(away["own"]["succeeded"], 2, "the own figures stay: {away}");
+    assert_eq!(away["own"]["succeeded"], 71, "the own figures stay: {away}");
     team.node_mut("backend").kill().unwrap();
     team.rendezvous.restart().unwrap();
     team.node_mut("backend").restart().unwrap();
 
-    until_counted(&team, "manager", 2, 0);
+    until_counted(&team, "manager", 71, 0);
     let metrics = team.node("backend").api().unwrap();
     eventually("nothing is owed any more", || {
         let text = metrics.metrics()?;
         Ok(text.contains("pilot_receipts_owed 0\n")
-            && text.contains("pilot_receipts_put_total{outcome=\"counted\"} 1\n"))
+            && text.contains("pilot_receipts_put_total{outcome=\"counted\"} 70\n"))
     })
     .unwrap();
 }
