@@ -16,6 +16,7 @@ use crate::services::data::DataService;
 use crate::services::events::EventsService;
 use crate::services::messages::MessagesService;
 use crate::services::network::Network;
+use crate::services::receipts::ReceiptsService;
 use crate::services::tasks::TasksService;
 use crate::services::{Directory, Services, TrustService};
 use crate::settings::Settings;
@@ -103,6 +104,10 @@ impl Node {
 
     pub(crate) const fn messages(&self) -> &Arc<MessagesService> {
         &self.services.messages
+    }
+
+    pub(crate) const fn receipts(&self) -> &Arc<ReceiptsService> {
+        &self.services.receipts
     }
 
     pub(crate) const fn tasks(&self) -> &Arc<TasksService> {

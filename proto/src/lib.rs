@@ -61,4 +61,8 @@ pub use topic::{
 
 /// The minor version of the protocol that this build speaks. Each side says
 /// its own in the hello and both then use the smaller one.
-pub const MINOR_VERSION: u16 = 0;
+///
+/// | minor | adds |
+/// |---|---|
+/// | 1 | receipts and polo at the rendezvous |
+pub const MINOR_VERSION: u16 = 1;

@@ -5,6 +5,8 @@
 //! [`Push`] frames that ends with the connection. Frames are at most
 //! [`crate::frame::MAX_SMALL_FRAME`] bytes.
 
+mod polo;
+
 use std::net::SocketAddr;
 
 use pilot_identity::{NodeId, SignedGrant, SignedTicket, Timestamp};
@@ -14,6 +16,10 @@ use crate::beacon::Services;
 use crate::list;
 use crate::text::Text;
 use crate::{Address, BootId, Endpoints, NodeName, PeerRef, Tag, Tags};
+pub use polo::{
+    MAX_DAYS, MAX_PARTS, MAX_POLOS, MAX_RECEIPTS, Polo, PoloCounts, PoloDay, PoloDetail, PoloIds,
+    PoloPart, PutReceipt, ReceiptPut, Receipts, Strangers,
+};
 
 /// Grants in one [`Request::PutGrants`] or [`Request::AckGrants`].
 pub const MAX_GRANTS: usize = 64;
@@ -28,6 +34,10 @@ pub const MAX_ROSTER_PAGE: usize = 256;
 pub const MAX_BEACONS: usize = 4;
 /// Bytes of the host of a beacon: the longest DNS name there is.
 pub const MAX_HOST_BYTES: usize = 253;
+
+/// The first minor version of a rendezvous that counts receipts. One of an
+/// earlier version is asked for nothing of that.
+pub const POLO_MINOR: u16 = 1;
 
 /// What a node asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +66,13 @@ pub enum Request {
     Release,
     /// Which beacons there are, and a ticket for them.
     Beacons,
+    /// Receipts of tasks that the asking node worked on or submitted. This
+    /// and what follows is from minor version [`POLO_MINOR`] on.
+    PutReceipts(Receipts),
+    /// The polo of these nodes.
+    Polo(PoloIds),
+    /// How the polo of this node comes about.
+    PoloOf(NodeId),
 }
 
 /// See [`Request::Register`].
@@ -113,6 +130,14 @@ pub enum Answer {
         /// for again when half of that has passed.
         ticket: SignedTicket,
     },
+    /// To [`Request::PutReceipts`], one for each in their order; what is
+    /// [`ReceiptPut::Counted`] is on disk.
+    ReceiptsPut(#[serde(deserialize_with = "list::at_most::<MAX_RECEIPTS, _, _>")] Vec<ReceiptPut>),
+    /// To [`Request::Polo`]: of those that the asking node may see, in the
+    /// order in which it named them.
+    Polos(#[serde(deserialize_with = "list::at_most::<MAX_POLOS, _, _>")] Vec<Polo>),
+    /// To [`Request::PoloOf`].
+    PoloOf(PoloDetail),
 }
 
 /// Where a beacon is.

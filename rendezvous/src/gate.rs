@@ -1,6 +1,7 @@
 //! Who is let in, and how often they may ask.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,15 @@ use crate::settings::Rates;
 /// Sources that may be busy at once; see [`Limiter`].
 const MAX_SOURCES: usize = 65_536;
 
+/// Batches of receipts of one key a second. Each costs the registry at most
+/// 64 times two signatures: four of them some 3 % of a core, and who works
+/// faster catches up later.
+const RECEIPT_BATCHES: NonZeroU32 = number(4);
+
+/// Questions of one key for polo a second, each of which goes over all pairs
+/// of up to 256 workers: some 20 ms if a full book is theirs.
+const POLO_LOOKUPS: NonZeroU32 = number(10);
+
 #[derive(Debug)]
 pub(crate) struct Gate {
     tables: Mutex<Tables>,
@@ -24,6 +34,8 @@ struct Tables {
     connections: Knocks,
     requests: Limiter<NodeId>,
     key_lookups: Limiter<NodeId>,
+    receipts: Limiter<NodeId>,
+    polos: Limiter<NodeId>,
 }
 
 impl Gate {
@@ -37,6 +49,8 @@ impl Gate {
             ),
             requests: Limiter::new(rates.requests_per_second, max_keys),
             key_lookups: Limiter::new(rates.key_lookups_per_second, max_keys),
+            receipts: Limiter::new(RECEIPT_BATCHES, max_keys),
+            polos: Limiter::new(POLO_LOOKUPS, max_keys),
         };
         Self { tables: Mutex::new(tables) }
     }
@@ -60,6 +74,8 @@ impl Gate {
         }
         let taken = tables.requests.take(id, now).and_then(|()| match request {
             Request::KeyOf(_) => tables.key_lookups.take(id, now),
+            Request::PutReceipts(_) => tables.receipts.take(id, now),
+            Request::Polo(_) | Request::PoloOf(_) => tables.polos.take(id, now),
             Request::Register(_)
             | Request::Resolve(_)
             | Request::Roster { .. }
@@ -77,6 +93,13 @@ impl Gate {
     }
 }
 
+const fn number(of: u32) -> NonZeroU32 {
+    match NonZeroU32::new(of) {
+        Some(number) => number,
+        None => NonZeroU32::MIN,
+    }
+}
+
 fn limited(wait: Duration) -> Refusal {
     // Rounded up, so that who waits that long is not a moment too early.
     let retry_after_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).saturating_add(1);
@@ -87,11 +110,13 @@ fn limited(wait: Duration) -> Refusal {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use pilot_proto::registry::{PoloIds, Receipts};
+
     use super::*;
     use crate::settings::Settings;
 
     fn rates(limit_loopback: bool) -> Rates {
-        let one = std::num::NonZeroU32::MIN;
+        let one = NonZeroU32::MIN;
         Rates {
             connections_per_second: one,
             requests_per_second: one,
@@ -114,6 +139,23 @@ mod tests {
         assert_eq!(gate.knock(ip, true, now), Knock::Refuse);
         let other = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
         assert_eq!(gate.knock(other, false, now), Knock::Accept);
+    }
+
+    #[test]
+    fn receipts_and_questions_for_polo_are_limited_beside_all_requests() {
+        let many = NonZeroU32::new(1000).unwrap();
+        let gate = Gate::new(&Rates { requests_per_second: many, ..rates(true) }, 10);
+        let (ip, now) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Instant::now());
+        let key = |seed| pilot_identity::NodeKey::from_seed(&[seed; 32].into()).id();
+        let admitted = |id, request: Request| {
+            (0..200).filter(|_| gate.admit(id, ip, &request, now).is_ok()).count()
+        };
+
+        assert_eq!(admitted(key(1), Request::PutReceipts(Receipts::default())), 16);
+        assert_eq!(admitted(key(1), Request::Polo(PoloIds::default())), 40);
+        assert_eq!(admitted(key(1), Request::PoloOf(key(2))), 0, "both are one kind of question");
+        assert_eq!(admitted(key(2), Request::PoloOf(key(1))), 40, "each key for itself");
+        assert_eq!(admitted(key(1), Request::Beacons), 200);
     }
 
     #[test]

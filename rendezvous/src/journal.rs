@@ -3,6 +3,8 @@
 //! Lists are stored as text, so that an operator can read the file with
 //! `sqlite3`: neither tags nor socket addresses can hold a comma.
 
+mod polo;
+
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -17,7 +19,8 @@ use crate::registry::{Node, Record, Registry};
 ///
 /// A released node keeps its row, without a key, so that its number is not
 /// given again.
-pub const SCHEMA: &[&str] = &["
+pub const SCHEMA: &[&str] = &[
+    "
     CREATE TABLE network (number INTEGER NOT NULL) STRICT;
     CREATE TABLE node (
         number INTEGER PRIMARY KEY,
@@ -35,7 +38,9 @@ pub const SCHEMA: &[&str] = &["
         waiting INTEGER NOT NULL,
         PRIMARY KEY (issuer, receiver)
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    polo::SCHEMA,
+];
 
 const PUT_NODE: &str = "
     INSERT INTO node (number, key, name, tags, public, endpoints, last_seen)
@@ -94,6 +99,7 @@ pub fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result
             run(PUT_GRANT, &[grant.from.as_bytes(), grant.to.as_bytes(), &bytes])
         }
         Record::Delivered { from, to } => run(DELIVER_GRANT, &[from.as_bytes(), to.as_bytes()]),
+        Record::Polo(entry) => polo::write(transaction, entry),
     }
 }
 
@@ -141,7 +147,7 @@ pub fn load(connection: &Connection, registry: &mut Registry) -> rusqlite::Resul
         let grant: SignedGrant = postcard::from_bytes(bytes).map_err(|error| broken(0, error))?;
         registry.restore_grant(grant, row.get(1)?);
     }
-    Ok(())
+    polo::load(connection, registry)
 }
 
 fn node(row: &Row<'_>) -> rusqlite::Result<Node> {

@@ -16,6 +16,7 @@ mod gate;
 pub mod journal;
 mod keeper;
 mod line;
+pub mod polo;
 pub mod registry;
 mod server;
 pub mod settings;

@@ -5,14 +5,18 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use pilot_identity::{Grant, NodeId, NodeKey, Scopes, Timestamp};
+use pilot_identity::{
+    Digest, Grant, NodeId, NodeKey, Outcome, Receipt, ReceiptTimes, Scopes, Timestamp,
+};
 use pilot_proto::registry::{
-    Answer, GrantAck, GrantAcks, Grants, Push, PutGrant, RefusalCode, Register, Request, View,
+    Answer, GrantAck, GrantAcks, Grants, PoloIds, Push, PutGrant, PutReceipt, ReceiptPut, Receipts,
+    RefusalCode, Register, Request, View,
 };
 use pilot_proto::{Address, BootId, Endpoints, NodeName, PeerRef, Tags};
 use pilot_rendezvous::journal;
 use pilot_rendezvous::registry::{Caller, ConnectionId, Moment, Output, Registry};
 use proptest::prelude::*;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 const KEYS: usize = 4;
@@ -25,6 +29,7 @@ enum Step {
     Release(usize),
     Grant { from: usize, to: usize, serial: u64, revoke: bool },
     Acknowledge { who: usize, from: usize },
+    Receipt { by: usize, submitter: usize, worker: usize, task: u8, ok: bool, forged: bool },
     Restart,
 }
 
@@ -38,8 +43,22 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (who(), who(), 0_u64..6, prop::bool::weighted(0.2))
             .prop_map(|(from, to, serial, revoke)| Step::Grant { from, to, serial, revoke }),
         2 => (who(), who()).prop_map(|(who, from)| Step::Acknowledge { who, from }),
+        6 => (who(), who(), who(), 0..40_u8, any::<bool>(), prop::bool::weighted(0.1)).prop_map(
+            |(by, submitter, worker, task, ok, forged)| {
+                let by = [by, submitter, worker][usize::from(task) % 3];
+                Step::Receipt { by, submitter, worker, task, ok, forged }
+            }
+        ),
         1 => Just(Step::Restart),
     ]
+}
+
+/// All are here, and three trust each other: else few receipts would count.
+fn friends() -> Vec<Step> {
+    let register = |who| Step::Register { who, name: None, public: false };
+    let grant = |from, to| Step::Grant { from, to, serial: 1, revoke: false };
+    let grants = [(0, 1), (1, 0), (1, 2), (2, 1), (0, 2), (2, 0)];
+    (0..KEYS).map(register).chain(grants.map(|(from, to)| grant(from, to))).collect()
 }
 
 fn key(who: usize) -> NodeKey {
@@ -69,12 +88,28 @@ struct Model {
     given: u32,
     /// Serial, whether it allows anything, whether it waits.
     grants: BTreeMap<(usize, usize), (u64, bool, bool)>,
+    /// What tasks of a submitter for a worker are worth.
+    receipts: BTreeMap<(usize, usize), BTreeMap<u8, f64>>,
 }
 
 impl Model {
     fn is_mutual(&self, one: usize, other: usize) -> bool {
         let is_live = |pair| self.grants.get(&pair).is_some_and(|(_, live, _)| *live);
         is_live((one, other)) && is_live((other, one))
+    }
+
+    fn polo(&self, asking: usize, worker: usize) -> f64 {
+        let (mut circle, mut strangers) = (0.0, 0.0);
+        for submitter in 0..KEYS {
+            let receipts = self.receipts.get(&(submitter, worker));
+            let sum: f64 = receipts.map_or(0.0, |receipts| receipts.values().sum());
+            if submitter == asking || self.is_mutual(submitter, asking) {
+                circle += sum.signum() * 100.0 * (1.0 - (-sum.abs() / 100.0).exp());
+            } else if sum > 0.0 {
+                strangers += sum;
+            }
+        }
+        circle + 10.0 * (1.0 - (-strangers / 10.0).exp())
     }
 
     fn sees(&self, asking: usize, peer: usize) -> bool {
@@ -185,6 +220,7 @@ fn take(model: &mut Model, real: &mut Real, step: &Step) {
                 held.2 = false;
             }
         }
+        Step::Receipt { .. } => put_receipt(model, real, step),
         Step::Restart => {
             let mut registry = Registry::new(1, 100);
             journal::load(&real.database, &mut registry).unwrap();
@@ -225,6 +261,41 @@ fn put_grant(
     let put = real.ask(from, Request::PutGrants(Grants::batches([signed]).remove(0)));
     match expected {
         Some(expected) => assert_eq!(put, Some(Answer::GrantsPut(vec![expected]))),
+        None => assert!(matches!(put, Some(Answer::Refused(_))), "{put:?}"),
+    }
+}
+
+fn put_receipt(model: &mut Model, real: &mut Real, step: &Step) {
+    let &Step::Receipt { by, submitter, worker, task, ok, forged } = step else { return };
+    let receipt = Receipt {
+        task: Uuid::from_u128(task.into()),
+        attempt: 1,
+        submitter: id(submitter),
+        worker: id(worker),
+        outcome: if ok { Outcome::Succeeded } else { Outcome::Failed },
+        digest: Digest::of(b""),
+        times: ReceiptTimes { received: AT.now, accepted: None, finished: AT.now },
+    };
+    let signed = receipt.sign(&key(worker));
+    let receipt = signed.countersign(&key(if forged { (submitter + 1) % KEYS } else { submitter }));
+    let counted = model.receipts.get(&(submitter, worker));
+    let expected = match () {
+        () if !model.nodes[by].connected => None,
+        () if by != submitter && by != worker => Some(ReceiptPut::NotYours),
+        () if submitter == worker => Some(ReceiptPut::Invalid),
+        () if counted.is_some_and(|held| held.contains_key(&task)) => Some(ReceiptPut::Known),
+        () if !model.is_mutual(submitter, worker) => Some(ReceiptPut::NotMutual),
+        () if forged => Some(ReceiptPut::Invalid),
+        () => Some(ReceiptPut::Counted),
+    };
+    if expected == Some(ReceiptPut::Counted) {
+        let worth = if ok { 1.0 } else { -1.0 };
+        model.receipts.entry((submitter, worker)).or_default().insert(task, worth);
+    }
+    let batch = Receipts::first_of([PutReceipt { receipt, kind: 1 }]);
+    let put = real.ask(by, Request::PutReceipts(batch));
+    match expected {
+        Some(expected) => assert_eq!(put, Some(Answer::ReceiptsPut(vec![expected]))),
         None => assert!(matches!(put, Some(Answer::Refused(_))), "{put:?}"),
     }
 }
@@ -270,6 +341,11 @@ fn compare(model: &Model, real: &mut Real) {
 
 fn compare_pair(model: &Model, real: &mut Real, asking: usize, peer: usize) {
     let node = &model.nodes[peer];
+    let seen = node.number.is_some() && model.sees(asking, peer);
+    let polos = real.ask(asking, Request::Polo(PoloIds::batches(&[id(peer)]).remove(0)));
+    let Some(Answer::Polos(polos)) = polos else { panic!("{polos:?}") };
+    let polos: Vec<f64> = polos.iter().map(|polo| polo.polo.into()).collect();
+    assert_eq!(polos, if seen { vec![model.polo(asking, peer).round()] } else { vec![] });
     let not_found = |answer: Option<Answer>| matches!(answer, Some(Answer::Refused(refusal)) if refusal.code == RefusalCode::NotFound);
     let by_key = real.ask(asking, Request::Resolve(PeerRef::Key(id(peer))));
     let Some(number) = node.number.filter(|_| model.sees(asking, peer)) else {
@@ -297,9 +373,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_registry_is_what_the_model_says(steps in prop::collection::vec(step(), 1..60)) {
+    fn the_registry_is_what_the_model_says(
+        befriended in any::<bool>(),
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
         let (mut model, mut real) = (Model::default(), Real::new());
-        for step in &steps {
+        let begin = if befriended { friends() } else { Vec::new() };
+        for step in begin.iter().chain(&steps) {
             take(&mut model, &mut real, step);
             compare(&model, &mut real);
         }

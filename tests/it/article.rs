@@ -95,6 +95,7 @@ fn trust_is_set_up_with_the_articles_commands_and_goes_no_further() {
     for name in SPECIALISTS {
         assert!(resolved.text().contains(&format!("name: {name}\n")), "{}", resolved.text());
     }
+    assert_eq!(resolved.text().matches("\npolo: 0\n").count(), 3, "{}", resolved.text());
     assert!(one_way.text().starts_with("requested  "), "{}", one_way.text());
     for (one, other) in [("backend", "ml"), ("ml", "qa"), ("qa", "backend"), ("backend", "qa")] {
         let to = ["task", "submit", "--to", team.address(other), "--description", "x", "--json"];

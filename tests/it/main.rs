@@ -6,6 +6,7 @@ mod article;
 mod cli;
 mod crash;
 mod hostile;
+mod polo;
 mod rendezvous;
 mod rooms;
 mod task_files;

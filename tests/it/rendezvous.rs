@@ -138,6 +138,7 @@ fn nothing_but(address: &PeerRef) -> ResolveView {
         fingerprint: None,
         tags: pilot_proto::Tags::default(),
         online: None,
+        polo: None,
         path: None,
         trust: TrustState::None,
         last_seen: None,

@@ -64,6 +64,10 @@ impl Api {
         self.runtime.block_on(self.client.peers(&PeersQuery::default()))
     }
 
+    pub fn metrics(&self) -> Answer<String> {
+        self.runtime.block_on(self.client.metrics())
+    }
+
     pub fn resolve(&self, peer: &PeerRef) -> Answer<ResolveView> {
         self.runtime.block_on(self.client.resolve(peer))
     }

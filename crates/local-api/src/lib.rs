@@ -21,6 +21,7 @@ pub mod identity;
 pub mod messages;
 pub mod network;
 pub mod peers;
+pub mod polo;
 pub mod routes;
 mod shell;
 pub mod status;

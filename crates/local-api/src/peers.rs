@@ -58,6 +58,9 @@ pub struct PeerView {
     /// Whether it is up, `null` if that is not known.
     #[serde(default)]
     pub online: Option<bool>,
+    /// How well it works, if the rendezvous tells: see [`crate::polo`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub polo: Option<i64>,
     /// The way to it.
     pub path: PathKind,
     /// `IP:PORT` where packets for it go: its own if the path is direct, the
@@ -127,6 +130,9 @@ pub struct ResolveView {
     /// Whether it is up, `null` if that is not known.
     #[serde(default)]
     pub online: Option<bool>,
+    /// How well it works, if the rendezvous tells: see [`crate::polo`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub polo: Option<i64>,
     /// The way to it, if trust is mutual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathKind>,

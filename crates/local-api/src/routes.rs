@@ -22,6 +22,8 @@ pub const PEERS: &str = "/v1/peers";
 pub const RESOLVE: &str = "/v1/resolve/{peer}";
 /// `GET ?timeout_ms=` [`PingView`](crate::peers::PingView).
 pub const PING: &str = "/v1/ping/{peer}";
+/// `GET` [`PoloView`](crate::polo::PoloView).
+pub const POLO: &str = "/v1/polo/{peer}";
 /// `POST` a [`TrustRequest`](crate::trust::TrustRequest); `GET` a list of
 /// [`TrustView`](crate::trust::TrustView), of all peers that are trusted or asked.
 pub const TRUST: &str = "/v1/trust";
@@ -142,6 +144,12 @@ pub fn resolve(peer: &PeerRef) -> String {
 #[must_use]
 pub fn ping(peer: &PeerRef) -> String {
     filled(PING, &[&peer.to_string()])
+}
+
+/// [`POLO`] of a peer.
+#[must_use]
+pub fn polo(peer: &PeerRef) -> String {
+    filled(POLO, &[&peer.to_string()])
 }
 
 /// [`TRUST_PEER`] of a peer.

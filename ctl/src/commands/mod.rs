@@ -8,6 +8,7 @@ mod msg;
 mod netcheck;
 mod peers;
 mod ping;
+mod polo;
 mod resolve;
 mod status;
 mod task;
@@ -33,6 +34,7 @@ pub(crate) enum Command {
     Resolve(resolve::Args),
     Peers(peers::Args),
     Ping(ping::Args),
+    Polo(polo::Args),
     Netcheck(netcheck::Args),
     Doctor(doctor::Args),
     #[command(subcommand)]
@@ -56,6 +58,7 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Resolve(args) => resolve::run(args, ctl).await,
         Command::Peers(args) => peers::run(args, ctl).await,
         Command::Ping(args) => ping::run(args, ctl).await,
+        Command::Polo(args) => polo::run(args, ctl).await,
         Command::Netcheck(args) => netcheck::run(args, ctl).await,
         Command::Doctor(args) => doctor::run(args, ctl).await,
         Command::Task(command) => task::run(command, ctl).await,

@@ -6,7 +6,7 @@ use crate::Ctl;
 use crate::failure::Failure;
 use crate::ui::pairs;
 
-/// Show what this node may know of a peer: address, name, key, tags, online, path.
+/// Show what this node may know of a peer: address, name, key, tags, online, polo, path.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     peer: PeerRef,
@@ -26,6 +26,7 @@ fn text(peer: &ResolveView) -> String {
         ("fingerprint", peer.fingerprint.map(|fingerprint| fingerprint.to_string())),
         ("tags", (!tags.is_empty()).then(|| tags.join(" "))),
         ("online", peer.visible.then(|| online(peer.online).to_owned())),
+        ("polo", peer.polo.map(|polo| polo.to_string())),
         ("path", peer.path.map(|path| path.word().to_owned())),
         ("trust", Some(peer.trust.word().to_owned())),
         ("last seen", peer.last_seen.as_ref().map(ToString::to_string)),

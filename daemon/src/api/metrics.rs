@@ -28,6 +28,8 @@
 //! | `pilot_events_delivered_total`, `pilot_events_lost_total` | | events given to subscribers here, each counted, and those that these were too slow for |
 //! | `pilot_event_subscribers` | | on this node |
 //! | `pilot_messages` | `queue` | messages of this node that are not delivered (`queued`), and to it that are `unread` and `unacked` |
+//! | `pilot_receipts_owed` | | receipts of tasks that are still to be put to the rendezvous |
+//! | `pilot_receipts_put_total` | `outcome` | receipts that it answered: `counted`, `known`, `refused`, `full` (put again later) |
 //! | `pilot_store_bytes`, `pilot_disk_free_bytes` | | the database, and what is left beside it |
 
 use std::sync::Arc;
@@ -93,6 +95,7 @@ fn daemon(out: &mut Exposition, node: &Node) {
     ] {
         out.sample("pilot_messages", &[("queue", queue)], count);
     }
+    receipts(out, node);
     let disk = status::disk(node);
     out.single("pilot_store_bytes", Type::Gauge, "Bytes of the database.", disk.store_bytes);
     out.single(
@@ -101,6 +104,18 @@ fn daemon(out: &mut Exposition, node: &Node) {
         "Bytes left on its file system.",
         disk.free_bytes,
     );
+}
+
+fn receipts(out: &mut Exposition, node: &Node) {
+    if let Some(owed) = node.receipts().owed() {
+        let help = "Receipts that are still to be put to the rendezvous.";
+        out.single("pilot_receipts_owed", Type::Gauge, help, owed);
+    }
+    let name = "pilot_receipts_put_total";
+    out.family(name, Type::Counter, "Receipts that the rendezvous answered, by how.");
+    for (outcome, count) in node.receipts().answered() {
+        out.sample(name, &[("outcome", outcome)], count);
+    }
 }
 
 fn network(out: &mut Exposition, report: &NetReport, network: &Network) {

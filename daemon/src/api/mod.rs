@@ -20,6 +20,7 @@ mod network;
 mod new_task;
 mod openapi;
 mod peers;
+mod polo;
 mod results;
 mod server;
 mod status;

@@ -5,8 +5,8 @@ use pilot_local_api::errors::ErrorBody;
 use utoipa::OpenApi;
 
 use super::{
-    doctor, events, identity, inbox, messages, metrics, network, peers, results, status, submitted,
-    tasks, transfers, trust, worker,
+    doctor, events, identity, inbox, messages, metrics, network, peers, polo, results, status,
+    submitted, tasks, transfers, trust, worker,
 };
 
 #[derive(OpenApi)]
@@ -25,6 +25,7 @@ use super::{
         peers::peers,
         peers::resolve,
         peers::ping,
+        polo::show,
         trust::trust,
         trust::list,
         trust::pending,

@@ -23,6 +23,7 @@ use super::trust::state_word;
 use crate::node::Node;
 use crate::services::FindError;
 use crate::services::network::PeerPath;
+use crate::services::polo;
 
 /// Peers shown at the most.
 const MAX_PEERS: usize = 10_000;
@@ -64,10 +65,27 @@ pub(crate) async fn peers(
         dealings.map(|(record, _)| (record.peer, None)).collect()
     });
     found.extend(roster.into_iter().map(|record| (record.id, Some(record))));
-    let own = node.id();
-    let views = found.into_iter().filter(|(id, _)| *id != own);
-    let views = views.map(|(id, record)| peer_view(&node, id, record));
-    Ok(Json(views.filter(|view| tags.iter().all(|tag| view.tags.contains(tag))).collect()))
+    found.remove(&node.id());
+    let views = found.into_iter().map(|(id, record)| peer_view(&node, id, record));
+    let mut views: Vec<PeerView> =
+        views.filter(|view| tags.iter().all(|tag| view.tags.contains(tag))).collect();
+    let ids: Vec<NodeId> = views.iter().map(|view| view.identity.public_key).collect();
+    let polos = polos(&node, &ids).await;
+    for view in &mut views {
+        view.polo = polos.get(&view.identity.public_key).copied();
+    }
+    Ok(Json(views))
+}
+
+/// The polo of those of whom it is told; of nobody, if nobody tells.
+async fn polos(node: &Node, ids: &[NodeId]) -> BTreeMap<NodeId, i64> {
+    match polo::polos(node.overlay(), ids).await {
+        Ok(polos) => polos.into_iter().map(|(id, polo)| (id, polo.into())).collect(),
+        Err(error) => {
+            tracing::debug!(%error, "no polo is told");
+            BTreeMap::new()
+        }
+    }
 }
 
 fn peer_view(node: &Node, id: NodeId, record: Option<NodeRecord>) -> PeerView {
@@ -82,6 +100,7 @@ fn peer_view(node: &Node, id: NodeId, record: Option<NodeRecord>) -> PeerView {
     PeerView {
         identity,
         online: online(told, card.as_ref(), path.kind),
+        polo: None,
         path: path.kind,
         endpoint: path.endpoint,
         transport: path.transport,
@@ -112,7 +131,8 @@ pub(crate) async fn resolve(
     match node.directory().resolve(&peer).await {
         Ok(View::Known(record)) => {
             let id = record.id;
-            Ok(Json(resolved(&node, id, Some(record))))
+            let polo = polos(&node, &[id]).await.get(&id).copied();
+            Ok(Json(ResolveView { polo, ..resolved(&node, id, Some(record)) }))
         }
         Ok(View::Private { address }) => {
             let id = node.trust().look(|trust, _| trust.find(&peer));
@@ -126,6 +146,7 @@ pub(crate) async fn resolve(
                 fingerprint: None,
                 tags: pilot_proto::Tags::default(),
                 online: None,
+                polo: None,
                 path: None,
                 trust,
                 last_seen: None,
@@ -152,6 +173,7 @@ fn resolved(node: &Node, id: NodeId, record: Option<NodeRecord>) -> ResolveView 
         fingerprint: Some(view.identity.fingerprint),
         tags: view.tags,
         online: view.online,
+        polo: view.polo,
         path: (view.trust == TrustState::Trusted).then_some(view.path),
         trust: view.trust,
         last_seen: view.last_seen,

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::failure::Failure;
 use super::listener::OwnUser;
 use super::{
-    doctor, events, identity, inbox, messages, metrics, network, openapi, peers, results, status,
-    submitted, tasks, transfers, trust, worker,
+    doctor, events, identity, inbox, messages, metrics, network, openapi, peers, polo, results,
+    status, submitted, tasks, transfers, trust, worker,
 };
 use crate::node::Node;
 
@@ -53,6 +53,7 @@ fn router(node: Arc<Node>) -> Router {
         .route(routes::PEERS, get(peers::peers))
         .route(routes::RESOLVE, get(peers::resolve))
         .route(routes::PING, get(peers::ping))
+        .route(routes::POLO, get(polo::show))
         .route(routes::TRUST, get(trust::list).post(trust::trust))
         .route(routes::TRUST_PENDING, get(trust::pending))
         .route(routes::TRUST_PEER, get(trust::show).delete(trust::untrust))

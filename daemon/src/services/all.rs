@@ -13,6 +13,7 @@ use super::TrustService;
 use super::data::{DataService, Place, Quota};
 use super::events::{EventsPlace, EventsService};
 use super::messages::MessagesService;
+use super::receipts::ReceiptsService;
 use super::tasks::TasksService;
 use crate::daemon::StartError;
 use crate::settings::Settings;
@@ -25,6 +26,7 @@ pub(crate) struct Services {
     pub(crate) events: Arc<EventsService>,
     pub(crate) tasks: Arc<TasksService>,
     pub(crate) messages: Arc<MessagesService>,
+    pub(crate) receipts: Arc<ReceiptsService>,
 }
 
 /// What they are made of.
@@ -50,7 +52,8 @@ impl Services {
         let others = (Arc::clone(&trust), Arc::clone(&data));
         let key = || Arc::clone(key);
         let events = EventsService::start(place, key(), store.clone(), others, background, stop)?;
-        let others = (Arc::clone(&data), Arc::clone(&events));
+        let receipts = ReceiptsService::new(store.clone(), background, stop);
+        let others = (Arc::clone(&data), Arc::clone(&events), Arc::clone(&receipts));
         let judge = || Arc::clone(&trust);
         let tasks =
             TasksService::start((home, key()), store.clone(), judge(), others, background, stop)?;
@@ -63,7 +66,7 @@ impl Services {
             background,
             stop,
         )?;
-        Ok(Self { trust, data, events, tasks, messages })
+        Ok(Self { trust, data, events, tasks, messages, receipts })
     }
 
     /// Gives them the overlay; once, at start. Trust has it already.
@@ -72,5 +75,6 @@ impl Services {
         self.data.connect(overlay.clone());
         self.events.connect(overlay.clone());
         self.messages.connect(overlay.clone());
+        self.receipts.connect(overlay.clone());
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod events;
 pub(crate) mod inbox;
 pub(crate) mod messages;
 pub(crate) mod meta;
+pub(crate) mod receipts;
 pub(crate) mod schema;
 pub(crate) mod strays;
 pub(crate) mod tasks;

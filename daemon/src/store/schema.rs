@@ -186,4 +186,20 @@ CREATE INDEX submitted_group ON submitted (in_group, id) WHERE in_group IS NOT N
 CREATE INDEX submitted_dead ON submitted (id) WHERE dead = 1;
 CREATE INDEX received_state ON received (state, id);
 ",
+    "
+-- Receipts to be put to the rendezvous, in the order in which they came. role: 0
+-- worker, 1 submitter; kind: 64 bits, here as a signed number; not_before: when
+-- the rendezvous, which had no room, is asked again.
+CREATE TABLE receipts_owed (
+    seq        INTEGER PRIMARY KEY,
+    id         BLOB NOT NULL,
+    attempt    INTEGER NOT NULL,
+    role       INTEGER NOT NULL,
+    kind       INTEGER NOT NULL,
+    receipt    BLOB NOT NULL,
+    not_before INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (id, attempt, role)
+) STRICT;
+CREATE INDEX receipts_due ON receipts_owed (not_before, seq);
+",
 ];

@@ -1,5 +1,6 @@
 //! Rows of tasks, of both halves.
 
+use pilot_identity::NodeId;
 use pilot_proto::TaskId;
 use pilot_store::Batch;
 use pilot_tasks::{ReceivedTask, RecordError, SubmittedTask, TaskState};
@@ -146,6 +147,22 @@ pub(crate) fn list_submitted(
         wanted.state.is_none_or(|state| task.state() == state) && (!wanted.dead || task.extras.dead)
     });
     Ok(found)
+}
+
+/// The newest tasks that were submitted to `peer`, at most `limit`, among the
+/// newest `among` of this node.
+pub(crate) fn submitted_to(
+    connection: &Connection,
+    peer: NodeId,
+    limit: usize,
+    among: u32,
+) -> rusqlite::Result<Vec<SubmittedTask>> {
+    connection
+        .prepare_cached("SELECT record FROM submitted ORDER BY id DESC LIMIT ?1")?
+        .query_map([among], submitted_row)?
+        .filter(|task| task.as_ref().map_or(true, |task| task.peer == peer))
+        .take(limit)
+        .collect()
 }
 
 /// The newest received tasks, of one state or of all.

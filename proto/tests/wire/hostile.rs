@@ -9,7 +9,10 @@ use pilot_proto::frame;
 use pilot_proto::manifest::Entry;
 use pilot_proto::messages::{MAX_BATCH, MAX_RECEIPTS, MessageAnswer, MessageRequest};
 use pilot_proto::probe::{MAX_CALL_BEACONS, MAX_CANDIDATES, Probe};
-use pilot_proto::registry::{Answer, MAX_BEACONS, MAX_GRANTS, Push, Request};
+use pilot_proto::registry::{
+    self, Answer, MAX_BEACONS, MAX_DAYS, MAX_GRANTS, MAX_PARTS, MAX_POLOS, PoloDetail, Push,
+    Request,
+};
 use pilot_proto::tasks::{
     BodyError, ContentError, MAX_EXCLUSIVE, MAX_FILES, MAX_INPUTS, MAX_PARAMS, MAX_PASS,
     MAX_TASK_FRAME, ResultBody, TaskAnswer, TaskBody, TaskExtras, TaskRequest,
@@ -20,7 +23,7 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{data_samples, event_samples, message_samples, samples};
+use crate::{data_samples, event_samples, message_samples, polo_samples, samples};
 
 /// Bytes that decode give a value whose own bytes give it again.
 fn total<T: Serialize + DeserializeOwned + PartialEq + core::fmt::Debug>(bytes: &[u8]) {
@@ -76,6 +79,8 @@ fn some_valid_bytes() -> Vec<Vec<u8>> {
         bytes(samples::requests()),
         bytes(samples::answers()),
         bytes(samples::pushes()),
+        bytes(polo_samples::requests()),
+        bytes(polo_samples::answers()),
         bytes(samples::control_requests()),
         bytes(samples::control_answers()),
         bytes(samples::trust_offers()),
@@ -189,6 +194,45 @@ fn every_list_ends_at_its_limit() {
     assert!(frame::decode::<Told>(&bound(MAX_STUN + 1)).is_err());
     assert!(frame::decode::<Answer>(&beacons(MAX_BEACONS)).is_ok());
     assert!(frame::decode::<Answer>(&beacons(MAX_BEACONS + 1)).is_err());
+}
+
+#[test]
+fn the_lists_of_polo_end_at_their_limits() {
+    let put = postcard::to_allocvec(&polo_samples::put_receipt()).unwrap();
+    let put_receipts = |count| [vec![9], list(count, &put)].concat();
+    let receipts_put = |count| [vec![9], list(count, &[0])].concat();
+    let (_, Answer::Polos(polos)) = &polo_samples::answers()[1] else { panic!() };
+    let polo_request = |count| {
+        let id = postcard::to_allocvec(&polos[0].id).unwrap();
+        [vec![10], list(count, &id)].concat()
+    };
+    let polo_answer = |count| {
+        let polo = postcard::to_allocvec(&polos[0]).unwrap();
+        [vec![10], list(count, &polo)].concat()
+    };
+    let detail = |parts: usize, days: usize| {
+        let (_, Answer::PoloOf(sample)) = &polo_samples::answers()[2] else { panic!() };
+        let (part, day) = (sample.parts[0], sample.history[0]);
+        let detail = PoloDetail {
+            parts: vec![part; parts],
+            history: vec![day; days],
+            ..PoloDetail::default()
+        };
+        postcard::to_allocvec(&Answer::PoloOf(detail)).unwrap()
+    };
+
+    assert!(frame::decode::<Request>(&put_receipts(registry::MAX_RECEIPTS)).is_ok());
+    assert!(frame::decode::<Request>(&put_receipts(registry::MAX_RECEIPTS + 1)).is_err());
+    assert!(frame::decode::<Answer>(&receipts_put(registry::MAX_RECEIPTS)).is_ok());
+    assert!(frame::decode::<Answer>(&receipts_put(registry::MAX_RECEIPTS + 1)).is_err());
+    assert!(frame::decode::<Request>(&polo_request(MAX_POLOS)).is_ok());
+    assert!(frame::decode::<Request>(&polo_request(MAX_POLOS + 1)).is_err());
+    assert!(frame::decode::<Answer>(&polo_answer(MAX_POLOS)).is_ok());
+    assert!(frame::decode::<Answer>(&polo_answer(MAX_POLOS + 1)).is_err());
+    assert!(frame::decode::<Answer>(&detail(MAX_PARTS, MAX_DAYS)).is_ok());
+    assert!(detail(MAX_PARTS, MAX_DAYS).len() <= frame::MAX_SMALL_FRAME);
+    assert!(frame::decode::<Answer>(&detail(MAX_PARTS + 1, 0)).is_err());
+    assert!(frame::decode::<Answer>(&detail(0, MAX_DAYS + 1)).is_err());
 }
 
 #[test]

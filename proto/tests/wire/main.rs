@@ -10,5 +10,6 @@ mod event_samples;
 mod hostile;
 mod message_samples;
 mod part;
+mod polo_samples;
 mod samples;
 mod snapshots;

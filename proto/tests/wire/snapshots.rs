@@ -8,7 +8,7 @@ use pilot_proto::tasks::{BodyError, ResultBody, TaskBody};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{data_samples, event_samples, message_samples, samples};
+use crate::{data_samples, event_samples, message_samples, polo_samples, samples};
 
 /// Larger than every sample.
 const LIMIT: usize = 4096;
@@ -18,6 +18,8 @@ fn every_message_has_its_bytes_and_goes_there_and_back() {
     let kinds = [
         lines("registry request", samples::requests()),
         lines("registry answer", samples::answers()),
+        lines("registry request", polo_samples::requests()),
+        lines("registry answer", polo_samples::answers()),
         lines("registry push", samples::pushes()),
         lines("control request", samples::control_requests()),
         lines("control answer", samples::control_answers()),

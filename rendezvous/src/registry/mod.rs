@@ -1,7 +1,8 @@
 //! The registry as a pure machine: requests in, answers, records and pushes out.
 //!
 //! Decides who gets which address and name, what one node may know of
-//! another, and which grants are kept and passed on. It does not know of
+//! another, which grants are kept and passed on, and whose receipts count
+//! (how much, decides [`crate::polo`]). It does not know of
 //! sockets, disks or clocks: `server` feeds it, `journal` stores its records,
 //! and whoever drives it writes every [`Output::Persist`] before it lets an
 //! answer or a push out.
@@ -21,6 +22,7 @@
 
 mod directory;
 mod grants;
+mod polo;
 mod pushes;
 mod roster;
 mod sessions;
@@ -39,6 +41,7 @@ use pilot_proto::registry::{
 use pilot_proto::text::Text;
 use pilot_proto::{Address, MINOR_VERSION, PeerRef};
 
+use crate::polo::{Book, Entry};
 use directory::Directory;
 pub use directory::Node;
 use grants::Ledger;
@@ -68,7 +71,7 @@ pub struct Moment {
 }
 
 /// What is to be done, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Output {
     /// Store this before anything that follows from it is told to anybody.
     Persist(Record),
@@ -79,7 +82,7 @@ pub enum Output {
 }
 
 /// A change of what is durable.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Record {
     /// A node is registered, or its registration changed.
     Node {
@@ -109,6 +112,8 @@ pub enum Record {
         /// Its receiver.
         to: NodeId,
     },
+    /// What counts as work that was done changed.
+    Polo(Entry),
 }
 
 /// See the page of the module.
@@ -117,6 +122,7 @@ pub struct Registry {
     directory: Directory,
     ledger: Ledger,
     sessions: Sessions,
+    book: Book,
     outputs: VecDeque<Output>,
 }
 
@@ -128,6 +134,7 @@ impl Registry {
             directory: Directory::new(network, max_nodes),
             ledger: Ledger::default(),
             sessions: Sessions::default(),
+            book: Book::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -145,6 +152,11 @@ impl Registry {
     /// Puts back a stored grant.
     pub fn restore_grant(&mut self, grant: SignedGrant, waiting: bool) {
         self.ledger.restore(grant, waiting);
+    }
+
+    /// Puts back what counts as work that was done.
+    pub fn restore_polo(&mut self, entry: &Entry) {
+        self.book.apply(entry);
     }
 
     /// Takes over the connections of `before`, which held decisions that could
@@ -191,6 +203,9 @@ impl Registry {
             }
             Request::Release => Ok(self.on_release(caller.id, at.now)),
             Request::Beacons => return None,
+            Request::PutReceipts(receipts) => self.on_put_receipts(caller.id, &receipts, at),
+            Request::Polo(ids) => Ok(self.on_polo(caller.id, &ids, at.now)),
+            Request::PoloOf(id) => self.on_polo_of(caller.id, &id, at.now),
         };
         Some(answer.unwrap_or_else(Answer::Refused))
     }

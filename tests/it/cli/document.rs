@@ -3,7 +3,7 @@
 use pilot_local_api::{Client, routes};
 use pilot_tests::{Node, NodeOptions, Programs};
 
-const ROUTES: [&str; 42] = [
+const ROUTES: [&str; 46] = [
     routes::WHOAMI,
     routes::STATUS,
     routes::NETCHECK,
@@ -12,11 +12,13 @@ const ROUTES: [&str; 42] = [
     routes::PEERS,
     routes::RESOLVE,
     routes::PING,
+    routes::POLO,
     routes::TRUST,
     routes::TRUST_PENDING,
     routes::TRUST_PEER,
     routes::TRUST_CHECK,
     routes::TASKS,
+    routes::TASKS_BATCH,
     routes::TASK_ACCEPT,
     routes::TASK,
     routes::TASK_WAIT,
@@ -28,6 +30,8 @@ const ROUTES: [&str; 42] = [
     routes::TASK_FAIL,
     routes::TASK_RELEASE,
     routes::TASK_CANCEL,
+    routes::TASK_RETRY,
+    routes::TASK_EXPLAIN,
     routes::TASK_ATTACHMENT,
     routes::TRANSFERS,
     routes::TRANSFER,
@@ -63,7 +67,7 @@ fn the_document_describes_every_path_and_no_other() {
     described.sort_unstable();
     wanted.sort_unstable();
     assert_eq!(described, wanted);
-    for schema in ["NetcheckView", "DoctorView", "Finding", "PeerView", "StatusView"] {
+    for schema in ["NetcheckView", "DoctorView", "Finding", "PeerView", "PoloView", "StatusView"] {
         let pointer = format!("/components/schemas/{schema}");
         assert!(document.pointer(&pointer).is_some(), "{schema} is not described");
     }

@@ -5,6 +5,7 @@ mod exchange;
 mod kept;
 mod lines;
 mod messages;
+mod polo;
 mod tasks;
 mod transfers;
 

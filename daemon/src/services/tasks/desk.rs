@@ -14,6 +14,7 @@ use pilot_tasks::{
 };
 
 use super::news::{News, Said};
+use super::receipts::Owing;
 use crate::store::bodies::{self, Kind, Side};
 use crate::store::strays;
 use crate::store::tasks as rows;
@@ -28,6 +29,7 @@ pub(super) struct Desk {
     armed: Option<Timestamp>,
     sends: Vec<Outgoing>,
     said: Said,
+    owing: Owing,
 }
 
 /// Tasks that wait for files, each with the transfer that brings them.
@@ -45,6 +47,8 @@ pub(super) enum Effect {
     Place,
     Bound(Process),
     Unbound(Process),
+    /// The rendezvous is to be told of a receipt.
+    Receipt,
 }
 
 impl Effect {
@@ -58,7 +62,8 @@ impl Effect {
             | Self::Unload(_)
             | Self::Place
             | Self::Bound(_)
-            | Self::Unbound(_) => false,
+            | Self::Unbound(_)
+            | Self::Receipt => false,
         }
     }
 }
@@ -78,7 +83,8 @@ impl Desk {
             said.begin_received(&record);
             worker.restore(record);
         }
-        Ok(Self { submitter, worker, epoch, armed: None, sends: Vec::new(), said })
+        let owing = Owing::new(key);
+        Ok(Self { submitter, worker, epoch, armed: None, sends: Vec::new(), said, owing })
     }
 
     /// Makes sure that a submitted task is in memory if it exists.
@@ -125,6 +131,8 @@ impl Desk {
                 SubmitterOutput::Persist(record) => {
                     effects.push(Effect::PersistedSubmitted(record.terms.id, record.revision));
                     effects.extend(self.said.of_submitted(&record).map(Effect::Say));
+                    let owes = self.owing.submitted(batch, &record);
+                    effects.extend(owes.then_some(Effect::Receipt));
                     rows::put_submitted(batch, *record);
                 }
                 SubmitterOutput::Changed { id, revision } => {
@@ -147,6 +155,8 @@ impl Desk {
                     let id = record.terms.id;
                     effects.push(Effect::PersistedReceived(id, record.revision));
                     effects.extend(self.said.of_received(&record).map(Effect::Say));
+                    let owes = self.owing.received(batch, &record);
+                    effects.extend(owes.then_some(Effect::Receipt));
                     rows::put_received(batch, *record);
                     if let Some(body) = result_body {
                         bodies::put(batch, Side::Received, Kind::Result, id, Bytes::from(body));
@@ -188,7 +198,8 @@ impl Desk {
                 | Effect::Unload(_)
                 | Effect::Place
                 | Effect::Bound(_)
-                | Effect::Unbound(_) => {}
+                | Effect::Unbound(_)
+                | Effect::Receipt => {}
             }
         }
     }

@@ -9,6 +9,7 @@ mod loading;
 mod news;
 mod passing;
 mod placing;
+mod receipts;
 mod results;
 mod serve;
 mod shelf;
@@ -47,6 +48,7 @@ use super::data::DataService;
 use super::events::EventsService;
 use super::ledger::{Ledger, LedgerDriver, Turn};
 use super::links::Links;
+use super::receipts::ReceiptsService;
 use super::trust::TrustService;
 use super::watch::Watchers;
 use crate::clock;
@@ -62,6 +64,7 @@ pub(crate) struct TasksService {
     trust: Arc<TrustService>,
     data: Arc<DataService>,
     events: Arc<EventsService>,
+    receipts: Arc<ReceiptsService>,
     ledger: Ledger<Vec<Effect>>,
     desk: Mutex<Desk>,
     /// Rings when a deadline has come nearer.
@@ -93,7 +96,7 @@ impl TasksService {
         (home, key): (&Path, Arc<NodeKey>),
         store: Store,
         trust: Arc<TrustService>,
-        (data, events): (Arc<DataService>, Arc<EventsService>),
+        (data, events, receipts): (Arc<DataService>, Arc<EventsService>, Arc<ReceiptsService>),
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Arc<Self>, ReadError> {
@@ -106,6 +109,7 @@ impl TasksService {
             trust,
             data,
             events,
+            receipts,
             ledger,
             desk: Mutex::new(desk),
             nearer: Notify::new(),
@@ -310,6 +314,7 @@ impl TasksService {
             Effect::Place => self.places.wake(),
             Effect::Bound(process) => self.watch_process(process),
             Effect::Unbound(process) => self.unwatch_process(&process),
+            Effect::Receipt => self.receipts.ring(),
             Effect::Unload(transfer) => {
                 let service = Arc::clone(self);
                 self.tasks.spawn(async move { service.unload(transfer).await });

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use pilot_identity::{Digest, NodeId, Outcome, Pass, Scope, Timestamp};
+use pilot_overlay::Overlay;
 use pilot_proto::tasks::{
     Attached, InputRef, Load, MAX_ANSWER_FRAME, MAX_TASK_FRAME, TaskAnswer, TaskBody, TaskRequest,
 };
@@ -24,6 +25,7 @@ use super::TasksService;
 use super::calls::length;
 use super::files::{Load as Loading, answer_for};
 use crate::clock;
+use crate::services::polo;
 use crate::store::bodies::{self, Kind, Side};
 use crate::store::tasks as rows;
 
@@ -35,6 +37,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const FRESH: Duration = Duration::from_millis(500);
 /// How long a worker may take to say it.
 const PATIENCE: Duration = Duration::from_millis(1_500);
+/// How long a reputation that was told is believed.
+const POLO_FRESH: Duration = Duration::from_secs(30);
 /// Workers that are asked at once.
 const ASKED: usize = 32;
 /// How long a task stays with a worker that is not reached before another is
@@ -51,6 +55,8 @@ pub(super) struct Places {
     resumed: AtomicBool,
     /// What each worker said, and when; none if it did not answer.
     loads: Mutex<BTreeMap<NodeId, (Instant, Option<Load>)>>,
+    /// The reputation of each, and when it was told.
+    polos: tokio::sync::Mutex<Option<(Instant, BTreeMap<NodeId, Option<i64>>)>>,
 }
 
 /// Why a task could not be made ready.
@@ -298,7 +304,9 @@ impl TasksService {
         let asked = able.into_iter().map(|peer| async move { (peer, self.load_of(peer).await) });
         let loads: BTreeMap<NodeId, Option<Load>> =
             stream::iter(asked).buffer_unordered(ASKED).collect().await;
+        let polos = self.polos_of(overlay, loads.keys().copied().collect()).await;
         for candidate in &mut candidates {
+            candidate.polo = polos.get(&candidate.peer).copied();
             let load = loads.get(&candidate.peer).copied().flatten();
             let card = overlay.card(&candidate.peer).unwrap_or_default();
             candidate.tags = card.tags.iter().cloned().collect();
@@ -309,6 +317,27 @@ impl TasksService {
                 overlay.current(&candidate.peer).map(|session| session.connection().rtt());
         }
         candidates
+    }
+
+    /// The reputation of these, as far as the rendezvous tells it now. What was
+    /// told is believed for a while: it changes slowly.
+    async fn polos_of(&self, overlay: &Overlay, ids: Vec<NodeId>) -> BTreeMap<NodeId, i64> {
+        let mut told = self.places.polos.lock().await;
+        let known = told.as_ref().is_some_and(|(at, polos)| {
+            at.elapsed() < POLO_FRESH && ids.iter().all(|id| polos.contains_key(id))
+        });
+        if !known {
+            let asked = timeout(PATIENCE, polo::polos(overlay, &ids)).await;
+            let polos = match asked {
+                Ok(Ok(polos)) => polos,
+                Ok(Err(_)) | Err(_) => BTreeMap::new(),
+            };
+            // Of whom nothing is told, that is known for the same time.
+            let of = |id: NodeId| (id, polos.get(&id).copied().map(i64::from));
+            *told = Some((Instant::now(), ids.into_iter().map(of).collect()));
+        }
+        let polos = told.as_ref().map(|(_, polos)| polos).into_iter().flatten();
+        polos.filter_map(|(id, polo)| Some((*id, (*polo)?))).collect()
     }
 
     /// What a worker has to do, by its own word; none if it does not answer.

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod mailbox;
+mod polo;
 mod presence;
 mod visibility;
 
@@ -72,6 +73,7 @@ impl World {
                     let held = grants.iter_mut().filter(|(have, _)| is_pair(have, from, to));
                     held.for_each(|(_, waiting)| *waiting = false);
                 }
+                Record::Polo(entry) => registry.restore_polo(entry),
             }
         }
         nodes.into_iter().for_each(|(id, node)| registry.restore_node(id, node));

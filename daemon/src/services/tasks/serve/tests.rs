@@ -14,6 +14,7 @@ use super::*;
 use crate::services::TrustService;
 use crate::services::data::{DataService, Place, Quota};
 use crate::services::events::{EventsPlace, EventsService};
+use crate::services::receipts::ReceiptsService;
 use crate::store::schema;
 
 pub(in crate::services::tasks) fn key(seed: u8) -> Arc<NodeKey> {
@@ -63,7 +64,8 @@ pub(in crate::services::tasks) fn start(
     let (judge, bulk) = (Arc::clone(&trust), Arc::clone(&data));
     let place = EventsPlace { home, journal: 0 };
     let events = EventsService::start(place, key(1), store.clone(), (judge, bulk), &tracker, &stop);
-    let others = (data, events.unwrap());
+    let receipts = ReceiptsService::new(store.clone(), &tracker, &stop);
+    let others = (data, events.unwrap(), receipts);
     TasksService::start((home, key(1)), store.clone(), trust, others, &tracker, &stop).unwrap()
 }
 
