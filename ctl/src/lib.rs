@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 mod failure;
 mod files;
+mod git;
 mod load;
 mod outside;
 mod payload;

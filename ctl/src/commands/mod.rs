@@ -14,6 +14,7 @@ mod task;
 mod trust;
 mod untrust;
 mod whoami;
+mod worker;
 
 use core::time::Duration;
 
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Inbox(inbox::Command),
     #[command(subcommand)]
     Events(events::Command),
+    #[command(subcommand)]
+    Worker(worker::Command),
 }
 
 pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
@@ -63,6 +66,7 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Msg(command) => msg::run(command, ctl).await,
         Command::Inbox(command) => inbox::run(command, ctl).await,
         Command::Events(command) => events::run(command, ctl).await,
+        Command::Worker(command) => Box::pin(worker::run(command, ctl)).await,
     }
 }
 

@@ -6,6 +6,7 @@ mod ending;
 mod fail;
 mod get;
 mod list;
+mod merge;
 mod progress;
 mod result;
 mod send_results;
@@ -37,6 +38,7 @@ pub(crate) enum Command {
     Fail(fail::Args),
     Cancel(cancel::Args),
     Attachments(attachments::Args),
+    Merge(merge::Args),
 }
 
 pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
@@ -55,6 +57,7 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Fail(args) => fail::run(args, ctl).await,
         Command::Cancel(args) => cancel::run(args, ctl).await,
         Command::Attachments(args) => attachments::run(args, ctl).await,
+        Command::Merge(args) => Box::pin(merge::run(args, ctl)).await,
     }
 }
 
