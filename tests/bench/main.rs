@@ -31,6 +31,7 @@ mod tap;
 mod tasks;
 mod throughput;
 mod tunnel;
+mod workers;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -85,6 +86,11 @@ const MEASURES: &[Measure] = &[
         name: "task_api_many",
         about: "tasks, 64 in flight",
         run: Run::Programs(tasks::many_in_flight),
+    },
+    Measure {
+        name: "worker_run",
+        about: "1,000 tasks of `true` through `worker run --slots 4`",
+        run: Run::Programs(workers::serve),
     },
     Measure {
         name: "echo",
