@@ -14,6 +14,7 @@ mod git;
 mod load;
 mod outside;
 mod payload;
+mod process;
 mod random;
 #[cfg(test)]
 mod reference;

@@ -6,15 +6,19 @@
 //! once what it promises is on disk. Every request may be sent again after
 //! any loss: handlers are idempotent on (submitter's key, id, attempt).
 
-use std::collections::BTreeSet;
+mod bodies;
 
 use bytes::Bytes;
 use pilot_identity::{Countersigned, Outcome, SignedReceipt};
 use serde::{Deserialize, Serialize};
 
-use crate::list;
 use crate::text::Text;
-use crate::{FileName, TaskId, TransferId};
+use crate::{TaskId, TransferId};
+
+pub use bodies::{
+    BodyError, ContentError, InlineFile, InputRef, MAX_EXCLUSIVE, MAX_INPUTS, MAX_PASS, ResultBody,
+    ResultExtras, TaskBody, TaskExtras,
+};
 
 /// Bytes of a task's description.
 pub const MAX_DESCRIPTION: usize = 1024 * 1024;
@@ -79,32 +83,8 @@ pub struct Offer {
     pub queue_timeout_ms: Option<u64>,
     /// How long it may run once accepted.
     pub run_timeout_ms: Option<u64>,
-    /// A [`TaskBody`], encoded with postcard.
+    /// A [`TaskBody`], as [`TaskBody::encode`] gives it.
     pub body: Bytes,
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct TaskBody {
-    /// For whoever does it; at most [`MAX_DESCRIPTION`] bytes.
-    pub description: String,
-    /// Names and values in the order they were given; at most [`MAX_PARAMS`].
-    #[serde(deserialize_with = "list::at_most::<MAX_PARAMS, _, _>")]
-    pub params: Vec<(String, String)>,
-    /// Small files that come with it.
-    #[serde(deserialize_with = "list::at_most::<MAX_FILES, _, _>")]
-    pub files: Vec<InlineFile>,
-    /// Files and folders of any size that come with it.
-    pub attached: Option<Attached>,
-}
-
-/// A small file inside a task or a result.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InlineFile {
-    /// What it is called.
-    pub name: FileName,
-    /// Its content.
-    pub content: Bytes,
 }
 
 /// Files that came ahead of a task or a result, on a transfer of the data
@@ -177,26 +157,11 @@ pub struct TaskResult {
     pub attempt: u32,
     /// How it ended; the same as in the receipt.
     pub outcome: Outcome,
-    /// A [`ResultBody`], encoded with postcard; the receipt's digest is of these bytes.
+    /// A [`ResultBody`], as [`ResultBody::encode`] gives it; the receipt's digest is
+    /// of these bytes.
     pub body: Bytes,
     /// The worker's signed statement.
     pub receipt: SignedReceipt,
-}
-
-/// What came out of it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ResultBody {
-    /// The result itself, as it was given.
-    pub data: Bytes,
-    /// Whether the worker said that `data` is a JSON document.
-    pub is_json: bool,
-    /// Why it failed, was declined, cancelled or expired.
-    pub reason: Text<MAX_NOTE>,
-    /// Small files that come with it.
-    #[serde(deserialize_with = "list::at_most::<MAX_FILES, _, _>")]
-    pub files: Vec<InlineFile>,
-    /// Files and folders of any size that come with it.
-    pub attached: Option<Attached>,
 }
 
 /// Why a request is not done. None of them is retried by itself, save
@@ -218,66 +183,4 @@ pub enum TaskRefusal {
     Superseded,
     /// The receiver failed, or has not got all of its files yet; try later.
     Internal,
-}
-
-/// Content that breaks a limit of this module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ContentError {
-    /// The description is too long.
-    #[error("the description has {0} bytes, {MAX_DESCRIPTION} are allowed")]
-    Description(usize),
-    /// There are too many parameters.
-    #[error("{0} parameters, {MAX_PARAMS} are allowed")]
-    Params(usize),
-    /// A parameter is named twice.
-    #[error("a parameter is given twice")]
-    RepeatedParam,
-    /// There are too many files, or two of the same name.
-    #[error("{0} files, {MAX_FILES} of different names are allowed")]
-    Files(usize),
-    /// All together is too large.
-    #[error("{0} bytes of content, {MAX_INLINE} are allowed inside a message")]
-    Inline(usize),
-}
-
-impl TaskBody {
-    /// Checks every limit.
-    ///
-    /// # Errors
-    ///
-    /// The first [`ContentError`] found.
-    pub fn check(&self) -> Result<(), ContentError> {
-        if self.description.len() > MAX_DESCRIPTION {
-            return Err(ContentError::Description(self.description.len()));
-        }
-        if self.params.len() > MAX_PARAMS {
-            return Err(ContentError::Params(self.params.len()));
-        }
-        let names: BTreeSet<&str> = self.params.iter().map(|(name, _)| name.as_str()).collect();
-        if names.len() != self.params.len() {
-            return Err(ContentError::RepeatedParam);
-        }
-        let params: usize = self.params.iter().map(|(name, value)| name.len() + value.len()).sum();
-        check_files(&self.files, self.description.len() + params)
-    }
-}
-
-impl ResultBody {
-    /// Checks every limit.
-    ///
-    /// # Errors
-    ///
-    /// The first [`ContentError`] found.
-    pub fn check(&self) -> Result<(), ContentError> {
-        check_files(&self.files, self.data.len())
-    }
-}
-
-fn check_files(files: &[InlineFile], beside: usize) -> Result<(), ContentError> {
-    let names: BTreeSet<&FileName> = files.iter().map(|file| &file.name).collect();
-    if files.len() > MAX_FILES || names.len() != files.len() {
-        return Err(ContentError::Files(files.len()));
-    }
-    let inline = files.iter().map(|file| file.content.len()).sum::<usize>() + beside;
-    if inline > MAX_INLINE { Err(ContentError::Inline(inline)) } else { Ok(()) }
 }

@@ -3,7 +3,7 @@
 //! Two pure machines, [`Submitter`] and [`Worker`], each with four doors:
 //! `handle_*(input, now)`, `handle_timeout(now)`, `next_deadline()` and
 //! `poll_output()`. What people ask for (`submit`, `cancel`, `accept`,
-//! `progress`, `finish`, `decline`) are inputs that answer at once.
+//! `progress`, `finish`, `decline`, `put_back`) are inputs that answer at once.
 //!
 //! **Time** is a [`Timestamp`](pilot_identity::Timestamp) everywhere, the wall
 //! clock: deadlines are kept in records and must mean the same after a restart
@@ -35,7 +35,9 @@
 //!    `awaits_files`, look how the transfer ended, and say so by
 //!    `handle_files_arrived` or `handle_files_failed`. A transfer begins before
 //!    the input that names it, and one that no record came to name is cancelled.
-//! 6. When a commit fails, throw the machine away, with everything not yet
+//! 6. From `Bound` until `Unbound`, watch the process, and say by
+//!    `handle_process_gone` that it is gone, also if it was before.
+//! 7. When a commit fails, throw the machine away, with everything not yet
 //!    told, and restore a new one from disk.
 
 mod freight;
@@ -54,7 +56,9 @@ pub use freight::Freight;
 pub use history::{Change, History, MAX_CHANGES};
 pub use outgoing::{Outgoing, OutgoingKey, OutgoingKind};
 pub use pilot_proto::record::RecordError;
-pub use received::{CancelNotice, Hold, ReceivedPhase, ReceivedTask, WorkEnding};
+pub use received::{
+    CancelNotice, Hold, Process, ReceivedExtras, ReceivedPhase, ReceivedTask, WorkEnding,
+};
 pub use state::TaskState;
 pub use submitted::{CancelRequest, Delivery, Ending, SubmittedPhase, SubmittedTask};
 pub use submitter::{
@@ -63,6 +67,6 @@ pub use submitter::{
 };
 pub use terms::{MAX_SUMMARY, Terms, summary_of};
 pub use worker::{
-    DeclineError, FinishError, Finished, OfferFacts, OfferVerdict, ProgressError, Work,
-    WorkOutcome, Worker, WorkerLimits, WorkerOutput,
+    DeclineError, FinishError, Finished, MAX_LOST, OfferFacts, OfferVerdict, ProgressError,
+    ReleaseError, Work, WorkOutcome, Worker, WorkerLimits, WorkerOutput,
 };

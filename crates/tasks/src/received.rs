@@ -1,5 +1,7 @@
 //! A task at its worker, as it is on disk.
 
+mod extras;
+
 use pilot_identity::{
     Countersigned, Digest, NodeId, Outcome, Receipt, ReceiptTimes, SignedReceipt, Timestamp,
 };
@@ -13,6 +15,8 @@ use crate::history::History;
 use crate::shelf::Record;
 use crate::state::TaskState;
 use crate::terms::{Terms, earlier};
+
+pub use extras::{Process, ReceivedExtras};
 
 /// The worker's record of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +42,9 @@ pub struct ReceivedTask {
     /// Files that go ahead of its result. Until they are there, the result is
     /// not sent; if they cannot be brought there, it becomes a failed one.
     pub freight: Option<Freight>,
+    /// What was added to the first layout.
+    #[serde(skip)]
+    pub extras: ReceivedExtras,
 }
 
 /// How far a task is, seen from its worker.
@@ -186,9 +193,13 @@ impl ReceivedTask {
         }
     }
 
-    /// The moment at which it expires if it is not accepted before.
+    /// The moment at which it expires if it is not accepted before. One that
+    /// was accepted and came back was accepted in time.
     #[must_use]
     pub fn queue_until(&self) -> Option<Timestamp> {
+        if self.extras.lost > 0 || self.extras.released > 0 {
+            return None;
+        }
         self.terms.queue_timeout.map(|timeout| self.received.saturating_add(timeout))
     }
 
@@ -207,7 +218,7 @@ impl ReceivedTask {
     ///
     /// [`RecordError::Encode`]; no value of this type is known to cause it.
     pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
-        record::encode(self)
+        record::encode_with(self, &self.extras)
     }
 
     /// The record from the disk, also one of an older version.
@@ -216,12 +227,30 @@ impl ReceivedTask {
     ///
     /// [`RecordError`] if a newer program wrote it or it is damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        record::decode(bytes)
+        let (mut task, extras): (Self, _) = record::decode_with(bytes)?;
+        task.extras = extras;
+        Ok(task)
+    }
+
+    /// Whether a worker process has it.
+    pub(crate) const fn is_leased(&self) -> bool {
+        match self.phase {
+            ReceivedPhase::Accepted { .. } | ReceivedPhase::Running { .. } => true,
+            ReceivedPhase::Queued
+            | ReceivedPhase::Finished { .. }
+            | ReceivedPhase::Closed { .. } => false,
+        }
     }
 
     /// Moves it to a new phase.
     pub(crate) fn enter(&mut self, phase: ReceivedPhase, now: Timestamp, cause: &str) {
         self.phase = phase;
+        if !self.is_leased() {
+            self.extras.bound = None;
+        }
+        if !matches!(self.phase, ReceivedPhase::Queued) {
+            self.extras.not_before = None;
+        }
         self.history.note(now, self.state(), cause);
     }
 
@@ -258,7 +287,10 @@ impl Record for ReceivedTask {
 
     fn due(&self) -> Option<Timestamp> {
         match &self.phase {
-            ReceivedPhase::Queued => earlier(self.terms.deadline, self.queue_until()),
+            ReceivedPhase::Queued => {
+                let over = earlier(self.terms.deadline, self.queue_until());
+                earlier(over, self.extras.not_before)
+            }
             ReceivedPhase::Accepted { .. } | ReceivedPhase::Running { .. } => {
                 earlier(self.run_until(), self.cancel.as_ref().map(|cancel| cancel.until))
             }

@@ -9,6 +9,7 @@ mod deadline;
 mod ending;
 mod files;
 mod incoming;
+mod lease;
 mod queue;
 mod sending;
 mod stop;
@@ -22,14 +23,15 @@ use pilot_proto::TaskId;
 
 use crate::outbox::Outbox;
 use crate::outgoing::Outgoing;
-use crate::received::ReceivedTask;
+use crate::received::{Process, ReceivedTask};
 use crate::shelf::Shelf;
 use crate::terms::earlier;
 
-use queue::Queue;
+use queue::{Queue, Tracked};
 
 pub use ending::{DeclineError, FinishError, Finished, Work, WorkOutcome};
 pub use incoming::{OfferFacts, OfferVerdict};
+pub use lease::{MAX_LOST, ReleaseError};
 pub use work::ProgressError;
 
 /// How much a worker takes. Beyond it offers are refused with `QueueFull`, and
@@ -108,6 +110,14 @@ pub enum WorkerOutput {
     /// more use and may be deleted; the result stays. As above, best in the
     /// commit of the `Persist` before it.
     ForgetTask(TaskId),
+    /// A new attempt has begun: the result of the one before it is nobody's
+    /// any more and may be deleted. As above.
+    ForgetResult(TaskId),
+    /// Leases end with this process from now on: look when it is gone, and say
+    /// so by [`Worker::handle_process_gone`]. It may be gone already.
+    Bound(Process),
+    /// No lease ends with this process any more.
+    Unbound(Process),
 }
 
 impl Worker {
@@ -133,10 +143,9 @@ impl Worker {
         if self.shelf.contains(&id) {
             return;
         }
-        if self.queue.track(&record) {
-            self.outputs.push_back(WorkerOutput::Ready);
-        }
+        let tracked = self.queue.track(&record);
         self.shelf.restore(record);
+        self.on_tracked(tracked);
         self.schedule(&id);
     }
 
@@ -194,21 +203,28 @@ impl Worker {
         self.shelf.len() == 0
     }
 
-    /// How many tasks nobody has accepted.
+    /// How many tasks nobody has accepted, also those that cannot be just now.
     #[must_use]
     pub fn queued(&self) -> usize {
         self.queue.len()
     }
 
     /// Takes note of a change of the record: next revision, onto the disk
-    /// with a result body made here, watchers told.
+    /// with a result body made here, watchers and waiting workers told.
     fn commit(&mut self, id: &TaskId, result_body: Option<Vec<u8>>) {
         let Some(task) = self.shelf.changed(id) else { return };
         let (id, revision) = (task.terms.id, task.revision);
-        self.queue.track(task);
+        let tracked = self.queue.track(task);
         let record = Box::new(task.clone());
         self.outputs.push_back(WorkerOutput::Persist { record, result_body });
         self.outputs.push_back(WorkerOutput::Changed { id, revision });
+        self.on_tracked(tracked);
+    }
+
+    fn on_tracked(&mut self, tracked: Tracked) {
+        self.outputs.extend(tracked.unbound.map(WorkerOutput::Unbound));
+        self.outputs.extend(tracked.bound.map(WorkerOutput::Bound));
+        self.outputs.extend(tracked.ready.then_some(WorkerOutput::Ready));
     }
 
     /// Makes sure that an answer which repeats a promise waits for the commit

@@ -8,8 +8,9 @@ use pilot_identity::{Digest, NodeKey, Timestamp};
 use pilot_proto::tasks::{Attached, Offer, TaskAnswer, TaskRequest};
 use pilot_proto::{TaskId, TransferId};
 use pilot_tasks::{
-    MAX_LIVE_TASKS, OfferFacts, ReceivedTask, RecordError, ResultFacts, Submission, SubmittedTask,
-    Submitter, SubmitterOutput, Work, WorkOutcome, Worker, WorkerLimits, WorkerOutput,
+    MAX_LIVE_TASKS, OfferFacts, Process, ReceivedTask, RecordError, ResultFacts, Submission,
+    SubmittedTask, Submitter, SubmitterOutput, Work, WorkOutcome, Worker, WorkerLimits,
+    WorkerOutput,
 };
 use proptest::prelude::*;
 use zeroize::Zeroizing;
@@ -29,6 +30,17 @@ mod records {
     fn attached(seed: u8) -> Attached {
         let transfer = TransferId::new(at(0), [seed; 10]);
         Attached { transfer, manifest_hash: [seed; 32], files: 2, bytes: 1 << 30 }
+    }
+
+    fn facts(exclusive: Option<&str>) -> OfferFacts {
+        OfferFacts {
+            digest: Digest::of(b"b"),
+            len: 1,
+            summary: "build".to_owned(),
+            exclusive: exclusive.map(str::to_owned),
+            leave_result: exclusive.is_some(),
+            files: Ok(()),
+        }
     }
 
     fn last_received(worker: &mut Worker) -> ReceivedTask {
@@ -60,12 +72,7 @@ mod records {
         let mut submitter = Submitter::new(key(1), MAX_LIVE_TASKS);
         let mut worker = Worker::new(key(2), WorkerLimits::default());
         let id = TaskId::new(at(0), [9; 10]);
-        let facts = OfferFacts {
-            digest: Digest::of(b"b"),
-            len: 1,
-            summary: "build".to_owned(),
-            files: Ok(()),
-        };
+        let facts = facts(None);
 
         let submission = Submission {
             id,
@@ -118,7 +125,10 @@ mod records {
             | WorkerOutput::Ready
             | WorkerOutput::Owed { .. }
             | WorkerOutput::ForgetBody(_)
-            | WorkerOutput::ForgetTask(_) => None,
+            | WorkerOutput::ForgetTask(_)
+            | WorkerOutput::ForgetResult(_)
+            | WorkerOutput::Bound(_)
+            | WorkerOutput::Unbound(_) => None,
         });
         let sent = sent.unwrap();
         let TaskRequest::Result(result) = sent.clone().into_request(b"r"[..].into()) else {
@@ -136,6 +146,46 @@ mod records {
         worker.handle_answer(ours, &sent.key, &answer, at(8));
         received.push(last_received(&mut worker));
         (submitted, received)
+    }
+
+    /// The worker's records of a task with extras: bound to a process, and
+    /// put back for later.
+    fn leased() -> Vec<ReceivedTask> {
+        let mut worker = Worker::new(key(2), WorkerLimits::default());
+        let facts = facts(Some("gpu"));
+        let offer = Offer {
+            id: TaskId::new(at(0), [9; 10]),
+            attempt: 1,
+            priority: 0,
+            deadline_ms: None,
+            queue_timeout_ms: None,
+            run_timeout_ms: None,
+            body: b"b"[..].into(),
+        };
+        worker.handle_offer(key(1).id(), &offer, &facts, true, at(1));
+        let process = Process { pid: 4_711, started: 123_456, boot: 0x0123_4567 << 64 };
+        worker.accept_bound(None, "pid 4711", Some(process), at(2)).unwrap();
+        let bound = last_received(&mut worker);
+        worker.put_back(&offer.id, Duration::from_secs(30), "busy", at(3)).unwrap();
+        vec![bound, last_received(&mut worker)]
+    }
+
+    #[test]
+    fn records_with_extras_are_of_version_2_and_read() {
+        let stored = stored(include_str!("records/received.v2.hex"));
+
+        let written: Vec<_> = leased().iter().map(|task| task.encode().unwrap()).collect();
+        assert_eq!(written, stored);
+        let read: Vec<_> =
+            stored.iter().map(|bytes| ReceivedTask::decode(bytes).unwrap()).collect();
+        assert_eq!(read, leased());
+        for bytes in &stored {
+            assert_eq!(bytes[0], 2);
+            for end in 0..bytes.len() {
+                let cut = ReceivedTask::decode(&bytes[..end]);
+                assert_eq!(cut, Err(RecordError::Damaged), "cut at {end}");
+            }
+        }
     }
 
     fn stored(text: &str) -> Vec<Vec<u8>> {
@@ -189,7 +239,7 @@ mod records {
         #[test]
         fn any_bytes_give_a_record_or_an_error(mut bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             if let Some(version) = bytes.first_mut() {
-                *version = 1;
+                *version = 1 + *version % 2;
             }
             drop((SubmittedTask::decode(&bytes), ReceivedTask::decode(&bytes)));
         }

@@ -23,6 +23,7 @@
 //! | `pilot_socket_received_datagrams_total` | `kind` | `quic`, `aside` (STUN and probes), `garbage` (dropped) |
 //! | `pilot_socket_dropped_datagrams_total` | | too many waited |
 //! | `pilot_tasks` | `queue` | as the queues of `status` |
+//! | `pilot_leases_bound` | | tasks of this node's workers whose lease ends with a process |
 //! | `pilot_events_published_total`, `pilot_events_heard_total` | | events of this node, and those that came from peers |
 //! | `pilot_events_delivered_total`, `pilot_events_lost_total` | | events given to subscribers here, each counted, and those that these were too slow for |
 //! | `pilot_event_subscribers` | | on this node |
@@ -81,6 +82,9 @@ fn daemon(out: &mut Exposition, node: &Node) {
     ] {
         out.sample("pilot_tasks", &[("queue", queue)], count);
     }
+    let help = "Leases that end with a process.";
+    let bound = node.tasks().counts().leases_bound;
+    out.single("pilot_leases_bound", Type::Gauge, help, bound);
     out.family("pilot_messages", Type::Gauge, "Messages, by where they wait.");
     for (queue, count) in [
         ("queued", queues.messages_queued),

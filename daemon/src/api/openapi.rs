@@ -43,6 +43,7 @@ use super::{
         worker::progress,
         worker::decline,
         worker::fail,
+        worker::release,
         worker::attachment_bytes,
         transfers::send,
         transfers::list,

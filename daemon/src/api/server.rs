@@ -67,6 +67,7 @@ fn router(node: Arc<Node>) -> Router {
         .route(routes::TASK_PROGRESS, post(worker::progress))
         .route(routes::TASK_DECLINE, post(worker::decline))
         .route(routes::TASK_FAIL, post(worker::fail))
+        .route(routes::TASK_RELEASE, post(worker::release))
         .route(routes::TASK_CANCEL, post(submitted::cancel))
         .route(routes::TASK_ATTACHMENT, get(worker::attachment_bytes))
         .route(routes::TRANSFERS, get(transfers::list).post(transfers::send))

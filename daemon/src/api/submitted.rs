@@ -10,7 +10,7 @@ use pilot_local_api::ErrorCode;
 use pilot_local_api::tasks::{
     CancelRequest, ContentFile, ResultView, Role, SubmitRequest, Target, TaskView, data_fields,
 };
-use pilot_proto::tasks::{InlineFile, MAX_NOTE, TaskBody};
+use pilot_proto::tasks::{InlineFile, MAX_NOTE, TaskBody, TaskExtras};
 use pilot_proto::{PeerRef, TaskId};
 use pilot_trust::Standing;
 
@@ -71,6 +71,7 @@ pub(crate) async fn submit(
             params: request.params.0,
             files: files.collect(),
             attached: None,
+            extras: TaskExtras::default(),
         },
         priority: request.priority.unwrap_or_default(),
         deadline_in: request.deadline_in_ms.map(Duration::from_millis),

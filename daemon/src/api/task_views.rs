@@ -3,7 +3,7 @@
 use pilot_local_api::Time;
 use pilot_local_api::tasks::{LIST_DESCRIPTION, Params, Role, StateChange, TaskState, TaskView};
 use pilot_proto::text::Text;
-use pilot_tasks::{History, ReceivedTask, SubmittedTask};
+use pilot_tasks::{History, MAX_LOST, ReceivedTask, SubmittedTask};
 
 use super::failure::Failure;
 use super::task_files::files;
@@ -122,6 +122,12 @@ fn submitted(node: &Node, task: &SubmittedTask) -> TaskView {
     }
 }
 
+/// Why a task that was put back is not to be had yet.
+fn waits(task: &ReceivedTask) -> Option<String> {
+    task.extras.not_before?;
+    task.history.changes().last().map(|change| change.cause.clone())
+}
+
 fn received(node: &Node, task: &ReceivedTask) -> TaskView {
     let terms = &task.terms;
     let ending = task.ending();
@@ -136,7 +142,7 @@ fn received(node: &Node, task: &ReceivedTask) -> TaskView {
         attached: None,
         attempt: terms.attempt,
         retries_left: 0,
-        dead: false,
+        dead: task.extras.lost >= MAX_LOST && task.state() == pilot_tasks::TaskState::Failed,
         attempts: Vec::new(),
         group: None,
         after: Vec::new(),
@@ -146,7 +152,7 @@ fn received(node: &Node, task: &ReceivedTask) -> TaskView {
         deadline_at: terms.deadline.map(Time::from),
         percent: task.percent,
         note: some(&task.note),
-        reason: ending.and_then(|ending| some(&ending.reason)),
+        reason: ending.map_or_else(|| waits(task), |ending| some(&ending.reason)),
         cancel_requested: task.cancel.is_some(),
         result_pending: task.is_result_pending(),
         result_size: ending.map(|ending| ending.len),

@@ -11,7 +11,9 @@ use pilot_local_api::ErrorCode;
 use pilot_local_api::tasks::{ListQuery, Role, TaskView, WaitQuery};
 use pilot_proto::TaskId;
 use pilot_proto::tasks::ContentError;
-use pilot_tasks::{CancelError, DeclineError, FinishError, ProgressError, SubmitError};
+use pilot_tasks::{
+    CancelError, DeclineError, FinishError, ProgressError, ReleaseError, SubmitError,
+};
 use tokio::time::timeout_at;
 
 use super::extract::{Params, Task};
@@ -19,7 +21,7 @@ use super::failure::Failure;
 use super::task_views::{brief, wanted, whole};
 use super::views;
 use crate::node::Node;
-use crate::services::tasks::{AcceptError, CallError, NewTaskError, Row};
+use crate::services::tasks::{AcceptError, CallError, NewTaskError, ProcessError, Row};
 
 /// How many tasks a list shows, by default and at the most.
 const LIST: (u32, u32) = (100, 1000);
@@ -150,10 +152,11 @@ impl From<ContentError> for Failure {
     fn from(error: ContentError) -> Self {
         let message = error.to_string();
         match error {
-            ContentError::RepeatedParam => Self::invalid(message),
-            ContentError::Params(_) | ContentError::Files(_) => {
-                Self::new(ErrorCode::LimitExceeded, message)
-            }
+            ContentError::RepeatedParam | ContentError::Exclusive(_) => Self::invalid(message),
+            ContentError::Params(_)
+            | ContentError::Files(_)
+            | ContentError::Inputs(_)
+            | ContentError::Pass(_) => Self::new(ErrorCode::LimitExceeded, message),
             ContentError::Description(_) | ContentError::Inline(_) => {
                 Self::new(ErrorCode::TooLarge, message)
             }
@@ -184,7 +187,16 @@ impl From<AcceptError> for Failure {
         match error {
             AcceptError::Commit(error) => error.into(),
             AcceptError::Read(error) => error.into(),
-            AcceptError::NoBody(_) => Self::internal(&error),
+            AcceptError::NoBody(_) | AcceptError::Process(ProcessError::Unreadable { .. }) => {
+                Self::internal(&error)
+            }
+            AcceptError::Process(ProcessError::NoSuch { .. } | ProcessError::Another { .. }) => {
+                Self::invalid(error.to_string())
+            }
+            AcceptError::Process(ProcessError::TooMany) => {
+                Self::new(ErrorCode::LimitExceeded, error.to_string())
+                    .hint("pilotctl task list --state running")
+            }
         }
     }
 }
@@ -198,17 +210,20 @@ impl From<CallError> for Failure {
             CallError::Cancel(CancelError::Unknown)
             | CallError::Finish(FinishError::Unknown)
             | CallError::Decline(DeclineError::Unknown)
-            | CallError::Progress(ProgressError::Unknown) => {
+            | CallError::Progress(ProgressError::Unknown)
+            | CallError::Release(ReleaseError::Unknown) => {
                 Self::new(ErrorCode::UnknownTask, message).hint("pilotctl task list")
             }
             CallError::Finish(FinishError::NotAccepted)
-            | CallError::Progress(ProgressError::NotAccepted) => {
+            | CallError::Progress(ProgressError::NotAccepted)
+            | CallError::Release(ReleaseError::NotAccepted) => {
                 Self::new(ErrorCode::Conflict, message).hint("pilotctl task accept --json")
             }
             CallError::Cancel(CancelError::Ended { .. })
             | CallError::Finish(FinishError::Ended { .. } | FinishError::Conflict { .. })
             | CallError::Decline(DeclineError::Ended { .. } | DeclineError::Running)
-            | CallError::Progress(ProgressError::Ended { .. }) => {
+            | CallError::Progress(ProgressError::Ended { .. })
+            | CallError::Release(ReleaseError::Ended { .. }) => {
                 Self::new(ErrorCode::Conflict, message).hint("pilotctl task list")
             }
             CallError::Commit(error) => error.into(),

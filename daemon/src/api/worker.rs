@@ -1,4 +1,4 @@
-//! What a worker says: accept, results, progress, decline, fail.
+//! What a worker says: accept, results, progress, release, decline, fail.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use pilot_local_api::ErrorCode;
 use pilot_local_api::tasks::{
     AcceptRequest, AcceptedTask, DeclineRequest, FailRequest, Params, ProgressAnswer,
-    ProgressRequest, ResultStatus, SendResultsRequest, TaskView, read_data_fields,
+    ProgressRequest, ReleaseRequest, ResultStatus, SendResultsRequest, TaskView, read_data_fields,
 };
 use pilot_proto::TaskId;
-use pilot_proto::tasks::{InlineFile, ResultBody};
+use pilot_proto::tasks::{InlineFile, ResultBody, ResultExtras};
 use pilot_proto::text::Text;
 use pilot_tasks::WorkOutcome;
 
@@ -30,6 +30,9 @@ use crate::store::bodies::Side;
 
 /// The longest an accept may wait.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
+
+/// The longest that nobody gets a task which was put back.
+const MAX_DELAY: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Bytes of a claim.
 const MAX_CLAIM: usize = 64;
@@ -49,7 +52,7 @@ pub(crate) async fn accept(
     if request.claim.as_ref().is_some_and(|claim| claim.is_empty() || claim.len() > MAX_CLAIM) {
         return Err(Failure::invalid(format!("a claim has 1 to {MAX_CLAIM} bytes")));
     }
-    match node.tasks().accept(from, request.claim.as_deref(), patience).await? {
+    match node.tasks().accept(from, request.claim.as_deref(), request.bind, patience).await? {
         Some(accepted) => Ok(Json(view(&node, accepted).await?).into_response()),
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }
@@ -89,6 +92,9 @@ pub(crate) async fn results(
 ) -> Result<Json<TaskView>, Failure> {
     let reason = request.reason.unwrap_or_default();
     check_note(&reason)?;
+    if request.no_retry && request.status == ResultStatus::Ok {
+        return Err(Failure::invalid("what succeeded is not tried again"));
+    }
     let data = read_data_fields(request.data, request.data_base64)
         .map_err(|error| Failure::invalid(error.to_string()))?;
     let files = request.files.into_iter();
@@ -103,6 +109,7 @@ pub(crate) async fn results(
         reason: Text::clipped(&reason),
         files: files.collect(),
         attached: None,
+        extras: ResultExtras { no_retry: request.no_retry, ..ResultExtras::default() },
     };
     finish(&node, id, WorkGiven { outcome, body, attach: paths(request.attach)? }).await
 }
@@ -116,7 +123,11 @@ pub(crate) async fn fail(
     Body(request): Body<FailRequest>,
 ) -> Result<Json<TaskView>, Failure> {
     check_note(&request.reason)?;
-    let body = ResultBody { reason: Text::clipped(&request.reason), ..ResultBody::default() };
+    let body = ResultBody {
+        reason: Text::clipped(&request.reason),
+        extras: ResultExtras { no_retry: request.no_retry, ..ResultExtras::default() },
+        ..ResultBody::default()
+    };
     finish(&node, id, WorkGiven { outcome: WorkOutcome::Failed, body, attach: Vec::new() }).await
 }
 
@@ -141,6 +152,24 @@ pub(crate) async fn progress(
     let note = request.note.as_deref();
     let cancel_requested = node.tasks().progress(id, request.percent, note).await?;
     Ok(Json(ProgressAnswer { cancel_requested }))
+}
+
+/// Puts an accepted task back into the queue.
+#[utoipa::path(post, path = "/v1/tasks/{id}/release", tag = "worker",
+    params(("id" = String, Path)), request_body = ReleaseRequest,
+    responses((status = 200, body = TaskView)))]
+pub(crate) async fn release(
+    State(node): State<Arc<Node>>,
+    Task(id): Task,
+    Body(request): Body<ReleaseRequest>,
+) -> Result<Json<TaskView>, Failure> {
+    let delay = Duration::from_millis(request.delay_ms);
+    if delay > MAX_DELAY {
+        return Err(Failure::invalid("a task is put back for 30 days at most"));
+    }
+    check_note(&request.reason)?;
+    node.tasks().release(id, delay, &request.reason).await?;
+    Ok(Json(whole(&node, &row(&node, id).await?).await?))
 }
 
 /// Declines a task.

@@ -11,7 +11,8 @@ use pilot_proto::messages::{MAX_BATCH, MAX_RECEIPTS, MessageAnswer, MessageReque
 use pilot_proto::probe::{MAX_CALL_BEACONS, MAX_CANDIDATES, Probe};
 use pilot_proto::registry::{Answer, MAX_BEACONS, MAX_GRANTS, Push, Request};
 use pilot_proto::tasks::{
-    MAX_FILES, MAX_PARAMS, MAX_TASK_FRAME, ResultBody, TaskAnswer, TaskBody, TaskRequest,
+    BodyError, ContentError, MAX_EXCLUSIVE, MAX_FILES, MAX_INLINE, MAX_INPUTS, MAX_PARAMS,
+    MAX_PASS, MAX_TASK_FRAME, ResultBody, TaskAnswer, TaskBody, TaskExtras, TaskRequest,
 };
 use pilot_proto::trust::{TrustAnswer, TrustOffer};
 use pilot_proto::{Endpoints, MAX_ENDPOINTS, MAX_TAGS, Tags};
@@ -54,6 +55,17 @@ fn total_for_all(bytes: &[u8]) {
     total::<Alive>(bytes);
     total::<Told>(bytes);
     total::<Probe>(bytes);
+    bodies_are_total(bytes);
+}
+
+/// As [`total`], for what is followed by extras.
+fn bodies_are_total(bytes: &[u8]) {
+    if let Ok(body) = TaskBody::decode(bytes) {
+        assert_eq!(TaskBody::decode(&body.encode()), Ok(body));
+    }
+    if let Ok(body) = ResultBody::decode(bytes) {
+        assert_eq!(ResultBody::decode(&body.encode()), Ok(body));
+    }
 }
 
 fn some_valid_bytes() -> Vec<Vec<u8>> {
@@ -72,6 +84,8 @@ fn some_valid_bytes() -> Vec<Vec<u8>> {
         bytes(samples::task_answers()),
         bytes(samples::task_bodies()),
         bytes(samples::result_bodies()),
+        samples::task_bodies_with_extras().iter().map(|(_, body)| body.encode()).collect(),
+        samples::result_bodies_with_extras().iter().map(|(_, body)| body.encode()).collect(),
         bytes(data_samples::requests()),
         bytes(data_samples::said()),
         bytes(data_samples::told()),
@@ -190,6 +204,41 @@ fn the_lists_of_a_call_end_at_their_limits() {
     assert!(call(MAX_CANDIDATES, MAX_CALL_BEACONS).is_ok());
     assert!(call(MAX_CANDIDATES + 1, MAX_CALL_BEACONS).is_err());
     assert!(call(MAX_CANDIDATES, MAX_CALL_BEACONS + 1).is_err());
+}
+
+#[test]
+fn more_inputs_than_a_task_may_have_do_not_decode() {
+    let with = |count: usize| {
+        let mut body = samples::task_bodies_with_extras().remove(0).1;
+        let input = body.extras.inputs[0].clone();
+        body.extras.inputs = vec![input; count];
+        TaskBody::decode(&body.encode())
+    };
+
+    assert!(with(MAX_INPUTS).is_ok());
+    assert_eq!(with(MAX_INPUTS + 1), Err(BodyError));
+}
+
+#[test]
+fn extras_that_break_a_rule_are_refused() {
+    let extras = |edit: fn(&mut TaskExtras)| {
+        let mut body = samples::task_bodies_with_extras().remove(0).1;
+        edit(&mut body.extras);
+        body.check()
+    };
+
+    assert_eq!(extras(|_| {}), Ok(()));
+    assert_eq!(extras(|extras| extras.exclusive = Some("k".repeat(MAX_EXCLUSIVE))), Ok(()));
+    let long = extras(|extras| extras.exclusive = Some("k".repeat(MAX_EXCLUSIVE + 1)));
+    assert_eq!(long, Err(ContentError::Exclusive(MAX_EXCLUSIVE + 1)));
+    let empty = extras(|extras| extras.exclusive = Some(String::new()));
+    assert_eq!(empty, Err(ContentError::Exclusive(0)));
+    let twice = extras(|extras| extras.inputs.push(extras.inputs[0].clone()));
+    assert_eq!(twice, Err(ContentError::Inputs(3)));
+    let pass = extras(|extras| extras.inputs[0].pass = Some(vec![0; MAX_PASS + 1].into()));
+    assert_eq!(pass, Err(ContentError::Pass(MAX_PASS + 1)));
+    let large = extras(|extras| extras.inputs[0].content = Some(vec![0; MAX_INLINE].into()));
+    assert!(matches!(large, Err(ContentError::Inline(_))));
 }
 
 #[test]

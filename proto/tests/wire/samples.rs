@@ -15,8 +15,8 @@ use pilot_proto::registry::{
     Register, Registered, Request, View,
 };
 use pilot_proto::tasks::{
-    Attached, Cancel, InlineFile, Offer, ResultBody, TaskAnswer, TaskBody, TaskRefusal,
-    TaskRequest, TaskResult, Update, WorkState,
+    Attached, Cancel, InlineFile, InputRef, Offer, ResultBody, ResultExtras, TaskAnswer, TaskBody,
+    TaskExtras, TaskRefusal, TaskRequest, TaskResult, Update, WorkState,
 };
 use pilot_proto::text::Text;
 use pilot_proto::trust::{TrustAnswer, TrustOffer};
@@ -360,7 +360,8 @@ pub(crate) fn task_answers() -> Vec<(&'static str, TaskAnswer)> {
 
 pub(crate) fn task_bodies() -> Vec<(&'static str, TaskBody)> {
     let params = vec![("framework".to_owned(), "gin".to_owned()), ("k".to_owned(), String::new())];
-    let body = TaskBody { description: "do it".to_owned(), params, files: files(), attached: None };
+    let body =
+        TaskBody { description: "do it".to_owned(), params, files: files(), ..TaskBody::default() };
     let with_files = TaskBody { attached: Some(attached()), ..TaskBody::default() };
     vec![("task", body), ("with files", with_files)]
 }
@@ -377,9 +378,46 @@ pub(crate) fn result_bodies() -> Vec<(&'static str, ResultBody)> {
                 reason: Text::clipped("why"),
                 files: files(),
                 attached: Some(attached()),
+                ..ResultBody::default()
             },
         ),
     ]
+}
+
+pub(crate) fn task_bodies_with_extras() -> Vec<(&'static str, TaskBody)> {
+    let bare = InputRef {
+        task: task_id(),
+        attempt: 1,
+        worker: node(2),
+        digest: [0xdd; 32],
+        len: 300,
+        pass: None,
+        content: None,
+    };
+    let full = InputRef {
+        task: TaskId::from_bytes([5; 16]),
+        pass: Some(Bytes::from_static(b"pass")),
+        content: Some(Bytes::from_static(b"content")),
+        ..bare.clone()
+    };
+    let inputs = TaskExtras { inputs: vec![bare, full], ..TaskExtras::default() };
+    let exclusive = TaskExtras { exclusive: Some("gpu".to_owned()), ..TaskExtras::default() };
+    let left = TaskExtras { leave_result: true, ..TaskExtras::default() };
+    let body = |extras| TaskBody { description: "do it".to_owned(), extras, ..TaskBody::default() };
+    vec![
+        ("with inputs", body(inputs)),
+        ("exclusive", body(exclusive)),
+        ("whose result is left", body(left)),
+    ]
+}
+
+pub(crate) fn result_bodies_with_extras() -> Vec<(&'static str, ResultBody)> {
+    let body = |no_retry, lost| ResultBody {
+        reason: Text::clipped("why"),
+        extras: ResultExtras { no_retry, lost },
+        ..ResultBody::default()
+    };
+    vec![("not again", body(true, false)), ("lost", body(false, true))]
 }
 
 pub(crate) fn probes() -> Vec<(&'static str, Probe)> {

@@ -4,6 +4,7 @@ use core::fmt::Debug;
 
 use pilot_proto::frame::{self, FrameError, PREFIX};
 use pilot_proto::probe::Probe;
+use pilot_proto::tasks::{BodyError, ResultBody, TaskBody};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -61,6 +62,45 @@ where
         format!("{kind} {name}: {}\n", data_encoding::HEXLOWER.encode(bytes))
     };
     samples.into_iter().map(line).collect()
+}
+
+#[test]
+fn bodies_with_extras_have_their_bytes_and_go_there_and_back() {
+    let tasks = samples::task_bodies_with_extras().into_iter().map(|(name, body)| {
+        let (bytes, bare) = (body.encode(), TaskBody { extras: <_>::default(), ..body.clone() });
+        assert_eq!(TaskBody::decode(&bytes).as_ref(), Ok(&body), "{name}");
+        the_rest_follows(name, &bytes, &bare.encode(), |bytes| {
+            TaskBody::decode(bytes).map(|found| (found == body, found == bare))
+        });
+        format!("task body {name}: {}\n", data_encoding::HEXLOWER.encode(&bytes))
+    });
+    let results = samples::result_bodies_with_extras().into_iter().map(|(name, body)| {
+        let (bytes, bare) = (body.encode(), ResultBody { extras: <_>::default(), ..body.clone() });
+        assert_eq!(ResultBody::decode(&bytes).as_ref(), Ok(&body), "{name}");
+        the_rest_follows(name, &bytes, &bare.encode(), |bytes| {
+            ResultBody::decode(bytes).map(|found| (found == body, found == bare))
+        });
+        format!("result body {name}: {}\n", data_encoding::HEXLOWER.encode(&bytes))
+    });
+
+    insta::assert_snapshot!(tasks.chain(results).collect::<String>());
+}
+
+/// The extras follow the first layout, are whole or nothing, and may have more
+/// behind them. `decode` says whether the body is as with extras, or as without.
+fn the_rest_follows(
+    name: &str,
+    bytes: &[u8],
+    bare: &[u8],
+    decode: impl Fn(&[u8]) -> Result<(bool, bool), BodyError>,
+) {
+    assert!(bytes.starts_with(bare), "{name}");
+    assert_eq!(decode(bare), Ok((false, true)), "{name} in the first layout");
+    for end in (0..bytes.len()).filter(|end| *end != bare.len()) {
+        assert_eq!(decode(&bytes[..end]), Err(BodyError), "{name} cut at {end}");
+    }
+    let newer = [bytes, &[7, 7]].concat();
+    assert_eq!(decode(&newer), Ok((true, false)), "{name} of a newer program");
 }
 
 #[test]

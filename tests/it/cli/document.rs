@@ -3,7 +3,7 @@
 use pilot_local_api::{Client, routes};
 use pilot_tests::{Node, NodeOptions, Programs};
 
-const ROUTES: [&str; 41] = [
+const ROUTES: [&str; 42] = [
     routes::WHOAMI,
     routes::STATUS,
     routes::NETCHECK,
@@ -26,6 +26,7 @@ const ROUTES: [&str; 41] = [
     routes::TASK_PROGRESS,
     routes::TASK_DECLINE,
     routes::TASK_FAIL,
+    routes::TASK_RELEASE,
     routes::TASK_CANCEL,
     routes::TASK_ATTACHMENT,
     routes::TRANSFERS,

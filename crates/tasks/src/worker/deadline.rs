@@ -30,9 +30,10 @@ impl Worker {
             ReceivedPhase::Queued if passed(task.terms.deadline) => {
                 (Outcome::Expired, "the deadline passed before it was accepted")
             }
-            ReceivedPhase::Queued => {
+            ReceivedPhase::Queued if passed(task.queue_until()) => {
                 (Outcome::Expired, "nobody accepted it before its queue timeout")
             }
+            ReceivedPhase::Queued => return self.on_time_has_come(id),
             ReceivedPhase::Accepted { .. } | ReceivedPhase::Running { .. } => {
                 if let Some(cancel) = task.cancel.as_ref().filter(|cancel| cancel.until <= now) {
                     let reason = overdue(&cancel.reason);
@@ -47,6 +48,13 @@ impl Worker {
             ReceivedPhase::Finished { .. } | ReceivedPhase::Closed { .. } => return,
         };
         self.end_by_daemon(id, outcome, reason, now);
+    }
+
+    /// It was put back for later, and that is now.
+    fn on_time_has_come(&mut self, id: &TaskId) {
+        let Some(task) = self.shelf.get_mut(id) else { return };
+        task.extras.not_before = None;
+        self.commit(id, None);
     }
 }
 

@@ -172,14 +172,25 @@ impl Worker {
         reason: &str,
         now: Timestamp,
     ) {
+        let body = ResultBody { reason: Text::clipped(reason), ..ResultBody::default() };
+        self.end_with(id, outcome, body, now);
+    }
+
+    /// The same with a result that says more than why.
+    pub(super) fn end_with(
+        &mut self,
+        id: &TaskId,
+        outcome: Outcome,
+        result: ResultBody,
+        now: Timestamp,
+    ) {
         let Some(task) = self.shelf.get_mut(id) else { return };
-        let reason = Text::<MAX_NOTE>::clipped(reason);
-        let body = encode(&ResultBody { reason: reason.clone(), ..ResultBody::default() });
+        let body = result.encode();
         let ending = WorkEnding {
             outcome,
             at: now,
             accepted: task.accepted_at(),
-            reason: reason.into_string(),
+            reason: result.reason.into_string(),
             digest: Digest::of(&body),
             len: u64::try_from(body.len()).unwrap_or(u64::MAX),
         };
@@ -205,11 +216,6 @@ fn finished_again(
         }
         Outcome::Succeeded | Outcome::Failed => Err(FinishError::Conflict { state }),
     }
-}
-
-#[expect(clippy::expect_used, reason = "postcard only fails on sequences of unknown length")]
-fn encode(body: &ResultBody) -> Vec<u8> {
-    postcard::to_allocvec(body).expect("all lengths in a result body are known")
 }
 
 impl ReceivedTask {

@@ -8,9 +8,15 @@ use pilot_proto::tasks::{Offer, TaskAnswer, TaskRefusal};
 
 use super::{Worker, WorkerOutput};
 use crate::history::History;
-use crate::received::{ReceivedPhase, ReceivedTask};
+use crate::received::{ReceivedExtras, ReceivedPhase, ReceivedTask};
 use crate::state::TaskState;
 use crate::terms::{Terms, summary_of};
+
+/// How long whoever works on an earlier attempt may take to stop once another
+/// one is offered: nobody waits for its result any more.
+const ATTEMPT_GRACE: Duration = Duration::from_secs(10);
+
+const NEXT_ATTEMPT: &str = "the submitter has begun another attempt";
 
 /// What the shell found in the body of an offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +27,10 @@ pub struct OfferFacts {
     pub len: u64,
     /// Of the description; cut to [`MAX_SUMMARY`](crate::MAX_SUMMARY) characters.
     pub summary: String,
+    /// Of all tasks with this key one is worked on at a time.
+    pub exclusive: Option<String>,
+    /// Whether files of the result stay here for whoever shows a permission.
+    pub leave_result: bool,
     /// Whether the files that it names are here, or how it is refused for them.
     /// Of an offer that was taken before it does not matter.
     pub files: Result<(), TaskRefusal>,
@@ -39,6 +49,11 @@ impl Worker {
     /// A submitter offers a task. `facts` are of `offer.body`, whose limits
     /// the shell has checked; `may_submit` says whether trust allows the peer
     /// to submit tasks here.
+    ///
+    /// A later attempt takes the place of one that nobody works on and whose
+    /// result nobody waits for. Else it is refused with `Internal`, so that the
+    /// submitter offers it again, and whoever works on the earlier one is asked
+    /// to stop.
     pub fn handle_offer(
         &mut self,
         peer: NodeId,
@@ -47,10 +62,14 @@ impl Worker {
         may_submit: bool,
         now: Timestamp,
     ) -> OfferVerdict {
-        let refusal = if !may_submit {
+        let taken = if !may_submit {
             Err(TaskRefusal::NotAllowed)
-        } else if self.shelf.contains(&offer.id) {
-            self.on_offered_again(peer, offer, facts)
+        } else if let Some(known) = self.shelf.get(&offer.id) {
+            if known.peer == peer && offer.attempt > known.terms.attempt {
+                self.on_next_attempt(peer, offer, facts, now)
+            } else {
+                self.on_offered_again(peer, offer, facts).map(|()| false)
+            }
         } else if offer.attempt == 0 {
             Err(TaskRefusal::Invalid)
         } else if self.is_full_for(&peer) {
@@ -59,12 +78,74 @@ impl Worker {
             Err(refusal)
         } else {
             self.admit(ReceivedTask::offered(peer, offer, facts, now));
-            self.outputs.push_back(WorkerOutput::Ready);
-            return OfferVerdict { answer: TaskAnswer::Offered, keep_body: true };
+            Ok(true)
         };
         self.sweep(&offer.id);
-        let answer = refusal.map_or_else(TaskAnswer::Refused, |()| TaskAnswer::Offered);
-        OfferVerdict { answer, keep_body: false }
+        match taken {
+            Ok(keep_body) => OfferVerdict { answer: TaskAnswer::Offered, keep_body },
+            Err(refusal) => OfferVerdict { answer: TaskAnswer::Refused(refusal), keep_body: false },
+        }
+    }
+
+    fn on_next_attempt(
+        &mut self,
+        peer: NodeId,
+        offer: &Offer,
+        facts: &OfferFacts,
+        now: Timestamp,
+    ) -> Result<bool, TaskRefusal> {
+        self.make_way(&offer.id, &peer, now)?;
+        facts.files?;
+        self.replace(ReceivedTask::offered(peer, offer, facts, now));
+        self.commit(&offer.id, None);
+        Ok(true)
+    }
+
+    /// Whether the record of an earlier attempt can make way for a later one.
+    /// Where somebody works on it, that is asked to stop.
+    pub(super) fn make_way(
+        &mut self,
+        id: &TaskId,
+        peer: &NodeId,
+        now: Timestamp,
+    ) -> Result<(), TaskRefusal> {
+        let Some(task) = self.shelf.get(id) else { return Err(TaskRefusal::Internal) };
+        match task.phase {
+            ReceivedPhase::Accepted { .. } | ReceivedPhase::Running { .. } => {
+                self.ask_to_stop(id, ATTEMPT_GRACE, NEXT_ATTEMPT, now);
+                Err(TaskRefusal::Internal)
+            }
+            // The submitter will say what it thinks of it, which ends this.
+            ReceivedPhase::Finished { hold: None, .. } => Err(TaskRefusal::Internal),
+            ReceivedPhase::Queued
+            | ReceivedPhase::Finished { hold: Some(_), .. }
+            | ReceivedPhase::Closed { .. } => {
+                // What it counted before, it counts no more.
+                let counted = usize::from(self.queue.is_open(id));
+                let in_all = self.queue.open().saturating_sub(counted);
+                let of_peer = self.queue.open_of(peer).saturating_sub(counted);
+                if in_all >= self.limits.in_all || of_peer >= self.limits.per_submitter {
+                    return Err(TaskRefusal::QueueFull);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts the record of a later attempt in the place of one that can make
+    /// way. To be committed.
+    pub(super) fn replace(&mut self, mut task: ReceivedTask) {
+        let id = task.terms.id;
+        let Some(before) = self.shelf.get_mut(&id) else { return };
+        task.revision = before.revision;
+        let had_result = before.is_result_pending();
+        *before = task;
+        // Answers to what was said of the earlier attempt mean this one no more.
+        self.outbox.forget(&id);
+        self.told.remove(&id);
+        if had_result {
+            self.outputs.push_back(WorkerOutput::ForgetResult(id));
+        }
     }
 
     fn on_offered_again(
@@ -78,7 +159,7 @@ impl Worker {
         let no_room = self.queue.open() > self.limits.in_all
             || self.queue.open_of(&peer) > self.limits.per_submitter;
         let Some(task) = self.shelf.get_mut(&id) else { return Err(TaskRefusal::Internal) };
-        if task.peer != peer || offer.attempt > task.terms.attempt {
+        if task.peer != peer {
             return Err(TaskRefusal::Invalid);
         }
         if offer.attempt < task.terms.attempt {
@@ -120,11 +201,12 @@ impl Worker {
     /// Takes a new record, onto the disk.
     fn admit(&mut self, task: ReceivedTask) {
         let (id, revision) = (task.terms.id, task.revision);
-        self.queue.track(&task);
+        let tracked = self.queue.track(&task);
         let record = Box::new(task.clone());
         self.shelf.insert(task);
         self.outputs.push_back(WorkerOutput::Persist { record, result_body: None });
         self.outputs.push_back(WorkerOutput::Changed { id, revision });
+        self.on_tracked(tracked);
     }
 }
 
@@ -143,7 +225,13 @@ impl ReceivedTask {
             body_digest: facts.digest,
         };
         let mut task = Self::empty(terms, peer, now);
-        task.history.note(now, TaskState::Queued, "received");
+        task.extras.exclusive.clone_from(&facts.exclusive);
+        task.extras.leave_result = facts.leave_result;
+        let cause = match offer.attempt {
+            1 => "received".to_owned(),
+            attempt => format!("attempt {attempt}"),
+        };
+        task.history.note(now, TaskState::Queued, &cause);
         task
     }
 
@@ -176,6 +264,7 @@ impl ReceivedTask {
             cancel: None,
             history: History::default(),
             freight: None,
+            extras: ReceivedExtras::default(),
         }
     }
 }

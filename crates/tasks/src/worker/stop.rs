@@ -1,12 +1,20 @@
 //! Cancellations, and peers that are no longer trusted.
 
+use core::cmp::Ordering;
 use core::time::Duration;
 
 use pilot_identity::{NodeId, Outcome, Timestamp};
+use pilot_proto::TaskId;
 use pilot_proto::tasks::{Cancel, TaskAnswer, TaskRefusal};
 
 use super::Worker;
 use crate::received::{CancelNotice, ReceivedPhase, ReceivedTask};
+
+/// How long whoever works on a task may take to stop once its submitter is no
+/// longer trusted: enough to end in order, and too little to go on with it.
+const TRUST_GRACE: Duration = Duration::from_secs(30);
+
+const NO_TRUST: &str = "the submitter is no longer trusted";
 
 impl Worker {
     /// A submitter wants a task stopped. The answer may be sent once this
@@ -15,7 +23,8 @@ impl Worker {
     /// A queued task ends at once; a worker process that has accepted one sees
     /// the wish and has the grace to end it itself. Of a task not known, a
     /// record is made that keeps a late offer from running; such records count
-    /// as tasks of the peer (`QueueFull`).
+    /// as tasks of the peer (`QueueFull`). So it is of an attempt that is not
+    /// known, once the one before it is out of the way (`Internal` until then).
     pub fn handle_cancel(&mut self, peer: NodeId, cancel: &Cancel, now: Timestamp) -> TaskAnswer {
         if !self.shelf.contains(&cancel.id) {
             return self.on_cancel_ahead(peer, cancel, now);
@@ -29,12 +38,36 @@ impl Worker {
     }
 
     /// The peer may not submit tasks here any more: what nobody has accepted
-    /// is declined.
+    /// is declined; whoever works on one sees that it should stop, and has
+    /// 30 seconds to end it.
     pub fn handle_trust_lost(&mut self, peer: NodeId, now: Timestamp) {
-        let queued: Vec<_> = self.queue.in_order(Some(&peer)).collect();
-        for id in queued {
-            self.end_by_daemon(&id, Outcome::Declined, "the submitter is no longer trusted", now);
+        let of_peer = self.shelf.iter().filter(|task| task.peer == peer);
+        let live = of_peer.filter(|task| task.ending().is_none() && task.cancel.is_none());
+        let live: Vec<_> = live.map(|task| (task.terms.id, task.is_leased())).collect();
+        for (id, is_leased) in live {
+            if is_leased {
+                self.ask_to_stop(&id, TRUST_GRACE, NO_TRUST, now);
+            } else {
+                self.end_by_daemon(&id, Outcome::Declined, NO_TRUST, now);
+            }
         }
+    }
+
+    /// Whoever works on a task sees from now on that it should stop. Does
+    /// nothing if it does already.
+    pub(super) fn ask_to_stop(
+        &mut self,
+        id: &TaskId,
+        grace: Duration,
+        reason: &str,
+        now: Timestamp,
+    ) {
+        let leased = self.shelf.get_mut(id).filter(|task| task.is_leased());
+        let Some(task) = leased.filter(|task| task.cancel.is_none()) else { return };
+        let until = now.saturating_add(grace);
+        task.cancel = Some(CancelNotice { at: now, until, reason: reason.to_owned() });
+        task.history.note(now, task.state(), reason);
+        self.commit(id, None);
     }
 
     fn on_cancel_ahead(&mut self, peer: NodeId, cancel: &Cancel, now: Timestamp) -> TaskAnswer {
@@ -55,14 +88,21 @@ impl Worker {
         cancel: &Cancel,
         now: Timestamp,
     ) -> Result<(), TaskRefusal> {
-        let task = self.shelf.get_mut(&cancel.id).filter(|task| task.peer == peer);
-        let Some(task) = task else { return Err(TaskRefusal::Unknown) };
-        if cancel.attempt < task.terms.attempt {
-            return Err(TaskRefusal::Superseded);
-        }
-        if cancel.attempt > task.terms.attempt {
+        let known = self.shelf.get(&cancel.id).filter(|task| task.peer == peer);
+        let Some(known) = known.map(|task| task.terms.attempt) else {
             return Err(TaskRefusal::Unknown);
+        };
+        match cancel.attempt.cmp(&known) {
+            Ordering::Less => return Err(TaskRefusal::Superseded),
+            Ordering::Equal => {}
+            Ordering::Greater => {
+                self.make_way(&cancel.id, &peer, now)?;
+                self.replace(ReceivedTask::tombstone(cancel.id, cancel.attempt, peer, now));
+                self.end_by_daemon(&cancel.id, Outcome::Cancelled, reason(cancel), now);
+                return Ok(());
+            }
         }
+        let Some(task) = self.shelf.get_mut(&cancel.id) else { return Err(TaskRefusal::Unknown) };
         match task.phase {
             ReceivedPhase::Queued => {
                 self.end_by_daemon(&cancel.id, Outcome::Cancelled, reason(cancel), now);

@@ -11,8 +11,10 @@ use super::*;
 use crate::outgoing::{OutgoingKey, OutgoingKind};
 use crate::state::TaskState;
 
+mod attempts;
 mod delivery;
 mod files;
+mod leases;
 mod life;
 mod offers;
 
@@ -57,6 +59,8 @@ fn take(machine: &mut Worker, peer: NodeId, offer: &Offer, now: Timestamp) -> Of
         digest: Digest::of(&offer.body),
         len: offer.body.len() as u64,
         summary: "s".repeat(500),
+        exclusive: None,
+        leave_result: false,
         files: Ok(()),
     };
     machine.handle_offer(peer, offer, &facts, true, now)
@@ -97,7 +101,10 @@ fn drain(machine: &mut Worker) -> Vec<Outgoing> {
             | WorkerOutput::Owed { .. }
             | WorkerOutput::Ready
             | WorkerOutput::ForgetBody(_)
-            | WorkerOutput::ForgetTask(_) => {}
+            | WorkerOutput::ForgetTask(_)
+            | WorkerOutput::ForgetResult(_)
+            | WorkerOutput::Bound(_)
+            | WorkerOutput::Unbound(_) => {}
         }
     }
     sent

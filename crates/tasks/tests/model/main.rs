@@ -91,6 +91,11 @@ mod world {
     pub(crate) struct Watch(BTreeMap<TaskId, (u64, TaskState, bool)>);
 
     impl Watch {
+        /// A new attempt at this task begins.
+        pub(crate) fn forget(&mut self, id: &TaskId) {
+            self.0.remove(id);
+        }
+
         /// `over` says that the state is never to change any more.
         pub(crate) fn see(&mut self, id: TaskId, revision: u64, state: TaskState, over: bool) {
             if let Some((last, before, was_over)) = self.0.insert(id, (revision, state, over)) {

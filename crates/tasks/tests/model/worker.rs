@@ -1,5 +1,7 @@
 //! The worker among submitters who lie.
 
+use core::cmp::Reverse;
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use pilot_identity::{Countersigned, Digest, NodeId, Timestamp};
@@ -7,12 +9,12 @@ use pilot_proto::TaskId;
 use pilot_proto::tasks::{Cancel, Offer, TaskAnswer, TaskRefusal, TaskRequest, TaskResult};
 use pilot_proto::text::Text;
 use pilot_tasks::{
-    OfferFacts, OutgoingKey, ReceivedPhase, ReceivedTask, TaskState, Work, WorkOutcome, Worker,
-    WorkerLimits, WorkerOutput,
+    MAX_LOST, OfferFacts, OutgoingKey, Process, ReceivedPhase, ReceivedTask, TaskState, Work,
+    WorkOutcome, Worker, WorkerLimits, WorkerOutput,
 };
 use proptest::prelude::*;
 
-use crate::world::{Watch, at, attached, attempt, id, key, node, number, peer, refusal};
+use crate::world::{Watch, at, attached, id, key, node, number, peer, refusal};
 
 const LIMITS: WorkerLimits = WorkerLimits { in_all: 3, per_submitter: 2 };
 
@@ -26,6 +28,7 @@ enum Step {
         may: bool,
         ms: Option<u64>,
         here: bool,
+        exclusive: bool,
     },
     Cancel {
         number: u8,
@@ -35,6 +38,14 @@ enum Step {
     },
     Accept {
         from: Option<usize>,
+        process: Option<u32>,
+    },
+    PutBack {
+        number: u8,
+        seconds: u64,
+    },
+    Gone {
+        process: u32,
     },
     Progress {
         number: u8,
@@ -92,14 +103,18 @@ fn step() -> impl Strategy<Value = Step> {
             prop::bool::weighted(0.9),
             ms,
             prop::bool::weighted(0.8),
+            any::<bool>(),
         )
-            .prop_map(|(number, from, attempt, content, may, ms, here)| {
-                Step::Offer { number, from, attempt, content, may, ms, here }
+            .prop_map(|(number, from, attempt, content, may, ms, here, exclusive)| {
+                Step::Offer { number, from, attempt, content, may, ms, here, exclusive }
             }),
         3 => (number(), peer(), attempt(), prop_oneof![0..9_000_u64, Just(u64::MAX)]).prop_map(
             |(number, from, attempt, grace)| Step::Cancel { number, from, attempt, grace }
         ),
-        5 => prop::option::weighted(0.3, peer()).prop_map(|from| Step::Accept { from }),
+        5 => (prop::option::weighted(0.3, peer()), prop::option::of(0..2_u32))
+            .prop_map(|(from, process)| Step::Accept { from, process }),
+        2 => (number(), 0..30_u64).prop_map(|(number, seconds)| Step::PutBack { number, seconds }),
+        2 => (0..2_u32).prop_map(|process| Step::Gone { process }),
         3 => number().prop_map(|number| Step::Progress { number }),
         4 => (number(), done, 0..2_u8, any::<bool>()).prop_map(|(number, outcome, body, files)| {
             Step::Finish { number, outcome, body, files }
@@ -119,6 +134,15 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Mostly the first, then the second.
+fn attempt() -> impl Strategy<Value = u32> {
+    prop_oneof![6 => Just(1), 3 => Just(2), 1 => Just(0), 1 => Just(u32::MAX)]
+}
+
+const fn process(pid: u32) -> Process {
+    Process { pid, started: 1, boot: 2 }
+}
+
 #[derive(Debug)]
 struct Model {
     machine: Worker,
@@ -126,11 +150,14 @@ struct Model {
     in_flight: Vec<(NodeId, OutgoingKey)>,
     /// Every result that was ever sent.
     results: Vec<TaskResult>,
-    /// Tasks whose submitter signed for the result.
-    confirmed: BTreeSet<TaskId>,
+    /// Tasks and attempts whose submitter signed for the result.
+    confirmed: BTreeSet<(TaskId, u32)>,
+    /// Tasks that a worker has.
     handed_out: BTreeSet<TaskId>,
-    /// Tasks the files of whose result are at the submitter.
-    loaded: BTreeSet<TaskId>,
+    /// Tasks and attempts the files of whose result are at the submitter.
+    loaded: BTreeSet<(TaskId, u32)>,
+    /// Processes that the machine wants to be watched.
+    watched: BTreeSet<Process>,
     watch: Watch,
     now: u64,
 }
@@ -145,6 +172,7 @@ impl Model {
             confirmed: BTreeSet::new(),
             handed_out: BTreeSet::new(),
             loaded: BTreeSet::new(),
+            watched: BTreeSet::new(),
             watch: Watch::default(),
             now: 0,
         }
@@ -173,6 +201,13 @@ impl Model {
                         assert_eq!(record.ending().unwrap().digest, Digest::of(&body));
                     }
                     let over = record.ending().is_some() && record.awaits_files().is_none();
+                    if self.disk.get(&id).is_some_and(|it| it.terms.attempt < record.terms.attempt)
+                    {
+                        self.watch.forget(&id);
+                    }
+                    if record.state() == TaskState::Queued {
+                        self.handed_out.remove(&id);
+                    }
                     self.watch.see(id, revision, record.state(), over);
                     self.disk.insert(id, *record);
                     self.machine.handle_persisted(&id, revision);
@@ -186,16 +221,18 @@ impl Model {
                         if let TaskRequest::Result(result) =
                             request.into_request(bytes::Bytes::new())
                         {
-                            let has_files =
-                                record.freight.is_none() || self.loaded.contains(&key.id);
+                            let has_files = record.freight.is_none()
+                                || self.loaded.contains(&(key.id, key.attempt));
                             assert!(has_files, "sent before its files were there: {record:?}");
                             self.results.push(result);
                         }
                     }
                 }
                 WorkerOutput::ForgetBody(id) => {
-                    assert!(self.confirmed.contains(&id), "forgotten without a receipt");
-                    assert!(self.disk[&id].is_closed());
+                    let record = &self.disk[&id];
+                    let attempt = (id, record.terms.attempt);
+                    assert!(self.confirmed.contains(&attempt), "forgotten without a receipt");
+                    assert!(record.is_closed());
                 }
                 WorkerOutput::ForgetTask(id) => {
                     assert!(self.disk[&id].ending().is_some(), "forgotten before it ended");
@@ -203,9 +240,20 @@ impl Model {
                 WorkerOutput::Changed { id, revision } => {
                     assert!(self.disk[&id].revision >= revision, "told before it was on disk");
                 }
+                WorkerOutput::ForgetResult(id) => {
+                    assert!(is_held(&self.disk[&id]), "forgotten while somebody wants it");
+                }
+                WorkerOutput::Bound(process) => assert!(self.watched.insert(process)),
+                WorkerOutput::Unbound(process) => assert!(self.watched.remove(&process)),
                 WorkerOutput::Owed { .. } | WorkerOutput::Ready => {}
             }
         }
+        let leased = self.machine.tasks().filter(|task| is_leased(task));
+        let bound: Vec<Process> = leased.filter_map(|task| task.extras.bound).collect();
+        assert_eq!(self.machine.bound(), bound.len());
+        assert_eq!(self.watched, bound.into_iter().collect());
+        assert_eq!(self.watched, self.machine.processes().copied().collect());
+        assert!(self.machine.tasks().filter(|task| holds_the_key(task)).count() <= 1);
         let queued = |task: &&ReceivedTask| task.state() == TaskState::Queued;
         assert_eq!(self.machine.queued(), self.machine.tasks().filter(queued).count());
         assert!(self.machine.len() <= LIMITS.in_all, "more than the limit");
@@ -218,7 +266,7 @@ impl Model {
     fn apply(&mut self, step: Step) {
         let now = self.now();
         match step {
-            Step::Offer { number, from, attempt, content, may, ms, here } => {
+            Step::Offer { number, from, attempt, content, may, ms, here, exclusive } => {
                 let offer = Offer {
                     id: id(number),
                     attempt,
@@ -228,12 +276,18 @@ impl Model {
                     run_timeout_ms: ms,
                     body: vec![content].into(),
                 };
-                self.offer(number, from, &offer, may, here);
+                let exclusive = exclusive.then(|| "key".to_owned());
+                self.offer(number, from, &offer, exclusive, may, here);
             }
             Step::Cancel { number, from, attempt, grace } => {
                 self.cancel(number, from, attempt, grace);
             }
-            Step::Accept { from } => self.accept(from),
+            Step::Accept { from, process } => self.accept(from, process),
+            Step::PutBack { number, seconds } => {
+                let id = self.load(number);
+                let _told = self.machine.put_back(&id, Duration::from_secs(seconds), "busy", now);
+            }
+            Step::Gone { process } => self.gone(process),
             Step::Progress { number } => {
                 let id = self.load(number);
                 let _told = self.machine.progress(&id, Some(5), Some("n"), now);
@@ -277,6 +331,7 @@ impl Model {
             Step::Crash => {
                 self.machine = Worker::new(key(0), LIMITS);
                 self.in_flight.clear();
+                self.watched.clear();
                 for record in self.disk.values().filter(|record| !record.is_settled()) {
                     self.machine.restore(record.clone());
                 }
@@ -285,13 +340,22 @@ impl Model {
         self.drain();
     }
 
-    fn offer(&mut self, number: u8, from: usize, offer: &Offer, may: bool, here: bool) {
+    fn offer(
+        &mut self,
+        number: u8,
+        from: usize,
+        offer: &Offer,
+        exclusive: Option<String>,
+        may: bool,
+        here: bool,
+    ) {
         let before = self.disk.get(&id(number)).cloned();
         // A full worker holds no settled task that was only looked up.
         let id = self.load(number);
         let files = if here { Ok(()) } else { Err(TaskRefusal::Internal) };
-        let facts =
-            OfferFacts { digest: Digest::of(&offer.body), len: 1, summary: String::new(), files };
+        let digest = Digest::of(&offer.body);
+        let (len, summary, leave_result) = (1, String::new(), false);
+        let facts = OfferFacts { digest, len, summary, exclusive, leave_result, files };
         let now = self.now();
         let verdict = self.machine.handle_offer(node(from), offer, &facts, may, now);
         self.drain();
@@ -299,11 +363,36 @@ impl Model {
         if verdict.answer == TaskAnswer::Offered {
             let after = after.expect("on disk before it is confirmed");
             assert_eq!((after.peer, after.terms.attempt), (node(from), offer.attempt));
-            assert_eq!(verdict.keep_body, before.is_none());
-            assert!(here || before.is_some(), "taken without its files");
+            let same = before.as_ref().filter(|task| task.terms.attempt == offer.attempt);
+            assert_eq!(verdict.keep_body, same.is_none());
+            assert!(here || same.is_some(), "taken without its files");
+            if let Some(before) = before {
+                let attempt = before.terms.attempt;
+                assert!(attempt == offer.attempt || makes_way(&before), "in place of {before:?}");
+            }
         } else {
-            assert_eq!(after, before.as_ref());
+            self.only_asked_to_stop(before.as_ref(), &id, from, offer.attempt);
         }
+    }
+
+    /// Nothing was done, but that an attempt somebody works on should end for
+    /// a later one.
+    fn only_asked_to_stop(
+        &self,
+        before: Option<&ReceivedTask>,
+        id: &TaskId,
+        from: usize,
+        attempt: u32,
+    ) {
+        let after = self.disk.get(id);
+        if after == before {
+            return;
+        }
+        let (before, after) = (before.unwrap(), after.unwrap());
+        assert_eq!(before.peer, node(from), "a stranger's word counted");
+        assert!(attempt > before.terms.attempt && is_leased(before) && is_leased(after));
+        assert!(before.cancel.is_none() && after.cancel.is_some());
+        assert_eq!(after.phase, before.phase);
     }
 
     fn cancel(&mut self, number: u8, from: usize, attempt: u32, grace_ms: u64) {
@@ -318,18 +407,57 @@ impl Model {
             assert_eq!((after.peer, after.terms.attempt), (node(from), attempt));
             assert!(after.ending().is_some() || after.cancel.is_some());
         } else {
-            assert_eq!(after, before.as_ref());
+            self.only_asked_to_stop(before.as_ref(), &id, from, attempt);
         }
     }
 
-    fn accept(&mut self, from: Option<usize>) {
+    /// The task whose turn it is, found the slow way.
+    fn next(&self, from: Option<NodeId>) -> Option<TaskId> {
+        let key_is_held = self.machine.tasks().any(holds_the_key);
+        let waits = |task: &&ReceivedTask| {
+            task.state() == TaskState::Queued
+                && task.extras.not_before.is_none()
+                && from.is_none_or(|from| task.peer == from)
+                && !(key_is_held && task.extras.exclusive.is_some())
+        };
+        let turn =
+            |task: &&ReceivedTask| (Reverse(task.terms.priority), task.received, task.terms.id);
+        self.machine.tasks().filter(waits).min_by_key(turn).map(|task| task.terms.id)
+    }
+
+    fn accept(&mut self, from: Option<usize>, pid: Option<u32>) {
         let now = self.now();
-        let Some(id) = self.machine.accept(from.map(node), "me", now) else { return };
+        self.machine.handle_timeout(now);
+        self.drain();
+        let next = self.next(from.map(node));
+        let accepted = self.machine.accept_bound(from.map(node), "me", pid.map(process), now);
+        assert_eq!(accepted, next);
+        let Some(id) = accepted else { return };
         self.drain();
         assert!(self.handed_out.insert(id), "handed out twice");
         let task = &self.disk[&id];
         assert_eq!(task.accepted_at(), Some(now));
         assert!(from.is_none_or(|from| task.peer == node(from)));
+    }
+
+    fn gone(&mut self, pid: u32) {
+        let lost: Vec<ReceivedTask> = self
+            .machine
+            .tasks()
+            .filter(|task| is_leased(task) && task.extras.bound == Some(process(pid)))
+            .cloned()
+            .collect();
+        assert!(!self.machine.handle_process_gone(&process(pid), self.now()));
+        self.drain();
+        for before in lost {
+            let after = &self.disk[&before.terms.id];
+            let state = match before.cancel {
+                Some(_) => TaskState::Cancelled,
+                None if before.extras.lost + 1 == MAX_LOST => TaskState::Failed,
+                None => TaskState::Queued,
+            };
+            assert_eq!((after.state(), after.extras.lost), (state, before.extras.lost + 1));
+        }
     }
 
     /// The transfer of a result's files has ended, as it does once.
@@ -338,7 +466,7 @@ impl Model {
         let before = self.disk.get(&id).cloned();
         let waits = before.as_ref().is_some_and(|task| task.awaits_files().is_some());
         if arrived {
-            self.loaded.extend(waits.then_some(id));
+            self.loaded.extend(before.iter().filter(|_| waits).map(|it| (id, it.terms.attempt)));
             self.machine.handle_files_arrived(&id, self.now());
         } else {
             let (outcome, digest) = (WorkOutcome::Failed, Digest::of(b"rest"));
@@ -385,16 +513,19 @@ impl Model {
             && let Some((_, key)) = self.in_flight.get(which)
             && statement.task == key.id.uuid()
         {
-            self.confirmed.insert(key.id);
+            self.confirmed.insert((key.id, statement.attempt));
         }
         self.answer(which, from, &TaskAnswer::Receipt(Box::new(receipt)));
     }
 
     /// Honest submitters and worker processes bring everything to its end.
     fn settle(&mut self) {
-        for number in 0..4 {
-            self.apply(Step::Accept { from: None });
-            self.finish(number, WorkOutcome::Succeeded, 0, true);
+        self.apply(Step::Wait { seconds: 30 });
+        for _ in 0..4 {
+            self.apply(Step::Accept { from: None, process: None });
+            for number in 0..4 {
+                self.finish(number, WorkOutcome::Succeeded, 0, true);
+            }
         }
         for number in 0..4 {
             self.finish(number, WorkOutcome::Succeeded, 0, true);
@@ -410,14 +541,27 @@ impl Model {
             let receipt = result.receipt.clone().countersign(&crate::world::key(from));
             self.confirm(0, from, receipt);
         }
-        let held = |task: &ReceivedTask| {
-            matches!(task.phase, ReceivedPhase::Finished { hold: Some(_), .. })
-        };
-        assert!(self.disk.values().all(|task| task.is_closed() || held(task)));
+        assert!(self.disk.values().all(|task| task.is_closed() || is_held(task)));
         assert!(self.machine.is_empty(), "{:#?}", self.machine);
         assert_eq!(self.machine.peers_owed().count(), 0);
         assert_eq!(self.machine.next_deadline(), None);
     }
+}
+
+const fn is_held(task: &ReceivedTask) -> bool {
+    matches!(task.phase, ReceivedPhase::Finished { hold: Some(_), .. })
+}
+
+const fn is_leased(task: &ReceivedTask) -> bool {
+    matches!(task.phase, ReceivedPhase::Accepted { .. } | ReceivedPhase::Running { .. })
+}
+
+const fn holds_the_key(task: &ReceivedTask) -> bool {
+    is_leased(task) && task.extras.exclusive.is_some()
+}
+
+const fn makes_way(task: &ReceivedTask) -> bool {
+    matches!(task.phase, ReceivedPhase::Queued) || task.is_closed() || is_held(task)
 }
 
 proptest! {

@@ -10,7 +10,7 @@ use crate::Ctl;
 use crate::failure::Failure;
 use crate::ui::pairs;
 use crate::waiting::{AtFirst, patiently};
-use crate::{random, shown};
+use crate::{process, random, shown};
 
 /// Accept the next task of this node's queue; exit code 5 if none came in time.
 #[derive(Debug, clap::Args)]
@@ -21,18 +21,27 @@ pub(crate) struct Args {
     /// Only tasks of this submitter.
     #[arg(long, value_name = "PEER")]
     from: Option<PeerRef>,
+    /// The task goes back to the queue as soon as the process that called this command is gone.
+    #[arg(long)]
+    bind_parent: bool,
 }
 
 pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
     // Made here, so that the same request may be sent again: if the daemon dies
     // between accepting and answering, it gives the same task after its restart.
     let claim = format!("{:016x}", u64::from_be_bytes(random::bytes()?));
+    // Now, while it is surely there: later its number may be another's.
+    let parent = || {
+        let nobody = "the process that called this command is not of this machine";
+        process::parent().ok_or_else(|| Failure::usage(nobody))
+    };
+    let bind = args.bind_parent.then(parent).transpose()?;
     let began = Instant::now();
     let accept = || {
         let left = args.timeout.0.saturating_sub(began.elapsed());
         let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let (from, claim) = (args.from.clone(), Some(claim.clone()));
-        let request = AcceptRequest { timeout_ms, from, claim, bind: None };
+        let request = AcceptRequest { timeout_ms, from, claim, bind };
         async move { ctl.client.accept(&request).await }
     };
     let Some(task) = patiently(ctl, AtFirst::Fail, accept).await? else {

@@ -8,6 +8,7 @@ mod get;
 mod list;
 mod merge;
 mod progress;
+mod release;
 mod result;
 mod send_results;
 mod submit;
@@ -34,6 +35,7 @@ pub(crate) enum Command {
     Result(result::Args),
     Watch(watch::Args),
     Progress(progress::Args),
+    Release(release::Args),
     Decline(decline::Args),
     Fail(fail::Args),
     Cancel(cancel::Args),
@@ -53,6 +55,7 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Result(args) => result::run(args, ctl).await,
         Command::Watch(args) => Box::pin(watch::run(args, ctl)).await,
         Command::Progress(args) => progress::run(args, ctl).await,
+        Command::Release(args) => release::run(args, ctl).await,
         Command::Decline(args) => decline::run(args, ctl).await,
         Command::Fail(args) => fail::run(args, ctl).await,
         Command::Cancel(args) => cancel::run(args, ctl).await,

@@ -38,6 +38,10 @@ pub(crate) struct Args {
     /// Why it failed.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     reason: Option<String>,
+    /// With `--status failed`: another attempt would fail, too, so the submitter makes none by
+    /// itself.
+    #[arg(long, requires = "status")]
+    no_retry: bool,
     /// The data is a JSON document; refused if it is not.
     #[arg(long, requires = "data")]
     json_data: bool,
@@ -81,6 +85,6 @@ fn request(args: Args) -> Result<SendResultsRequest, Failure> {
         Status::Failed => ResultStatus::Failed,
     };
     let (is_json, reason) = (args.json_data, args.reason);
-    let no_retry = false;
+    let no_retry = args.no_retry;
     Ok(SendResultsRequest { status, data, data_base64, is_json, reason, no_retry, files, attach })
 }

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use pilot_identity::{NodeId, Timestamp};
+use pilot_local_api::tasks::ProcessRef;
 use pilot_proto::TaskId;
 use pilot_proto::tasks::{ContentError, ResultBody, TaskBody};
 use pilot_store::{Batch, CommitError, ReadError};
 use pilot_tasks::{
-    CancelError, DeclineError, FinishError, ProgressError, ReceivedPhase, ReceivedTask,
-    SubmittedTask, TaskState,
+    CancelError, DeclineError, FinishError, Process, ProgressError, ReceivedPhase, ReceivedTask,
+    ReleaseError, SubmittedTask, TaskState,
 };
 
 use super::TasksService;
 use super::desk::Desk;
 use super::files::LoadError;
+use super::leases::{self, MAX_PROCESSES, ProcessError};
 use crate::services::watch::Watch;
 use crate::store::bodies::{self, Kind, Side};
 use crate::store::tasks as rows;
@@ -36,6 +37,8 @@ pub(crate) enum CallError {
     #[error(transparent)]
     Progress(#[from] ProgressError),
     #[error(transparent)]
+    Release(#[from] ReleaseError),
+    #[error(transparent)]
     Commit(#[from] CommitError),
     #[error("tasks cannot be read")]
     Read(#[from] ReadError),
@@ -50,6 +53,8 @@ pub(crate) enum AcceptError {
     Read(#[from] ReadError),
     #[error("the content of task {0} is missing")]
     NoBody(TaskId),
+    #[error(transparent)]
+    Process(#[from] ProcessError),
 }
 
 /// A task, in the half that is here.
@@ -81,6 +86,7 @@ pub(crate) struct Counts {
     pub(crate) submitted_undelivered: u64,
     pub(crate) received_waiting: u64,
     pub(crate) received_leased: u64,
+    pub(crate) leases_bound: u64,
     pub(crate) results_pending: u64,
 }
 
@@ -100,13 +106,16 @@ impl TasksService {
     }
 
     /// Waits up to `patience` for a task and accepts it; that is on disk when
-    /// this returns. A claim that was made before gets what it got then.
+    /// this returns. A claim that was made before gets what it got then. The
+    /// lease ends with the process `bind`, if there is one.
     pub(crate) async fn accept(
         self: &Arc<Self>,
         from: Option<NodeId>,
         claim: Option<&str>,
+        bind: Option<ProcessRef>,
         patience: Duration,
     ) -> Result<Option<Accepted>, AcceptError> {
+        let process = bind.map(leases::find).transpose()?;
         let deadline = Instant::now() + patience;
         loop {
             // Rings from here on are heard, also those before the look below.
@@ -114,15 +123,20 @@ impl TasksService {
             ready.as_mut().enable();
             let begun = self
                 .begin_if(|desk, _, now| {
-                    let again = claim.and_then(|claim| desk.worker.accept_again(claim));
+                    if process.is_some_and(|process| !has_room_for(desk, &process)) {
+                        return Some(Err(ProcessError::TooMany));
+                    }
+                    let again = claim.and_then(|claim| desk.worker.accept_again(claim, process));
+                    let acceptor = claim.unwrap_or_default();
                     let id = match again {
                         Some(id) => id,
-                        None => desk.worker.accept(from, claim.unwrap_or_default(), now)?,
+                        None => desk.worker.accept_bound(from, acceptor, process, now)?,
                     };
-                    desk.worker.task(&id).map(|task| Box::new(task.clone()))
+                    desk.worker.task(&id).map(|task| Ok(Box::new(task.clone())))
                 })
                 .await?;
             if let Some((task, turn)) = begun {
+                let task = task?;
                 let id = task.terms.id;
                 let revision = task.revision;
                 let lease = Lease { service: Arc::clone(self), id, revision, kept: false };
@@ -143,6 +157,21 @@ impl TasksService {
         self.turn(|desk, _, now| {
             desk.fetch_received(&self.store, id)?;
             Ok(desk.worker.decline(&id, reason, now)?)
+        })
+        .await?
+    }
+
+    /// Puts an accepted task back into the queue, where nobody gets it within
+    /// `delay`.
+    pub(crate) async fn release(
+        &self,
+        id: TaskId,
+        delay: Duration,
+        reason: &str,
+    ) -> Result<(), CallError> {
+        self.turn(|desk, _, now| {
+            desk.fetch_received(&self.store, id)?;
+            Ok(desk.worker.put_back(&id, delay, reason, now)?)
         })
         .await?
     }
@@ -221,7 +250,8 @@ impl TasksService {
     pub(crate) fn task_body(&self, side: Side, id: TaskId) -> Result<Option<TaskBody>, ReadError> {
         self.store.read(|connection| {
             let body = bodies::get(connection, side, Kind::Task, id)?;
-            body.map(|body| decode(&body)).transpose()
+            let body = body.map(|body| TaskBody::decode(&body)).transpose();
+            body.map_err(|error| crate::store::undecodable(0, error))
         })
     }
 
@@ -233,14 +263,16 @@ impl TasksService {
     ) -> Result<Option<ResultBody>, ReadError> {
         self.store.read(|connection| {
             let body = bodies::get(connection, side, Kind::Result, id)?;
-            body.map(|body| decode(&body)).transpose()
+            let body = body.map(|body| ResultBody::decode(&body)).transpose();
+            body.map_err(|error| crate::store::undecodable(0, error))
         })
     }
 
     /// How many tasks are where.
     pub(crate) fn counts(&self) -> Counts {
         let desk = self.desk();
-        let mut counts = Counts::default();
+        let leases_bound = u64::try_from(desk.worker.bound()).unwrap_or(u64::MAX);
+        let mut counts = Counts { leases_bound, ..Counts::default() };
         for task in desk.submitter.tasks() {
             counts.submitted_live += u64::from(!task.state().is_terminal());
             counts.submitted_undelivered += u64::from(task.state() == TaskState::Queued);
@@ -257,6 +289,11 @@ impl TasksService {
         }
         counts
     }
+}
+
+fn has_room_for(desk: &Desk, process: &Process) -> bool {
+    let mut processes = desk.worker.processes();
+    processes.len() < MAX_PROCESSES || processes.any(|known| known == process)
 }
 
 impl Accepted {
@@ -289,15 +326,6 @@ impl Drop for Lease {
             }
         });
     }
-}
-
-#[expect(clippy::expect_used, reason = "postcard only fails on sequences of unknown length")]
-pub(super) fn encode<T: serde::Serialize>(body: &T) -> Bytes {
-    postcard::to_allocvec(body).expect("all lengths in a body are known").into()
-}
-
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> rusqlite::Result<T> {
-    postcard::from_bytes(bytes).map_err(|error| crate::store::undecodable(0, error))
 }
 
 pub(super) fn length(bytes: &[u8]) -> u64 {

@@ -9,7 +9,8 @@ use pilot_proto::tasks::Attached;
 use pilot_proto::{TaskId, TransferId};
 use pilot_store::{Batch, Epoch, ReadError, Store};
 use pilot_tasks::{
-    MAX_LIVE_TASKS, Outgoing, Submitter, SubmitterOutput, Worker, WorkerLimits, WorkerOutput,
+    MAX_LIVE_TASKS, Outgoing, Process, Submitter, SubmitterOutput, Worker, WorkerLimits,
+    WorkerOutput,
 };
 
 use super::news::{News, Said};
@@ -41,15 +42,21 @@ pub(super) enum Effect {
     Ready,
     Owed(NodeId),
     Unload(TransferId),
+    Bound(Process),
+    Unbound(Process),
 }
 
 impl Effect {
     pub(super) const fn is_persisted(&self) -> bool {
         match self {
             Self::PersistedSubmitted(..) | Self::PersistedReceived(..) => true,
-            Self::Changed(..) | Self::Say(_) | Self::Ready | Self::Owed(_) | Self::Unload(_) => {
-                false
-            }
+            Self::Changed(..)
+            | Self::Say(_)
+            | Self::Ready
+            | Self::Owed(_)
+            | Self::Unload(_)
+            | Self::Bound(_)
+            | Self::Unbound(_) => false,
         }
     }
 }
@@ -146,6 +153,11 @@ impl Desk {
                 // With the record that says so, or a crash would leave them behind.
                 WorkerOutput::ForgetBody(id) => Self::forget_bodies(batch, id),
                 WorkerOutput::ForgetTask(id) => Self::forget_task(batch, id),
+                WorkerOutput::ForgetResult(id) => {
+                    bodies::forget(batch, Side::Received, Kind::Result, id);
+                }
+                WorkerOutput::Bound(process) => effects.push(Effect::Bound(process)),
+                WorkerOutput::Unbound(process) => effects.push(Effect::Unbound(process)),
             }
         }
         effects
@@ -165,7 +177,9 @@ impl Desk {
                 | Effect::Say(_)
                 | Effect::Ready
                 | Effect::Owed(_)
-                | Effect::Unload(_) => {}
+                | Effect::Unload(_)
+                | Effect::Bound(_)
+                | Effect::Unbound(_) => {}
             }
         }
     }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use pilot_files::{Direction, Ending, Transfer};
 use pilot_identity::{Digest, NodeId};
 use pilot_proto::tasks::{Attached, MAX_NOTE, TaskRefusal};
@@ -21,7 +22,7 @@ use pilot_store::{Batch, CommitError, ReadError};
 use pilot_tasks::{Freight, ReceivedPhase, Work, WorkOutcome};
 use pilot_tree::ScanOptions;
 
-use super::calls::{encode, length};
+use super::calls::length;
 use super::{Row, TasksService};
 use crate::clock;
 use crate::services::data::{Keep, NewTransfer, SendError, fresh_id};
@@ -177,7 +178,7 @@ impl TasksService {
             "" => Text::clipped(why),
             reason => Text::clipped(&format!("{reason}; {why}")),
         };
-        let bytes = encode(&body);
+        let bytes = Bytes::from(body.encode());
         let rest = Work {
             outcome: WorkOutcome::Failed,
             digest: Digest::of(&bytes),

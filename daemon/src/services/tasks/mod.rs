@@ -3,6 +3,7 @@
 mod calls;
 mod desk;
 mod files;
+mod leases;
 mod links;
 mod loading;
 mod news;
@@ -27,6 +28,8 @@ use tokio_util::task::TaskTracker;
 pub(crate) use calls::{AcceptError, Accepted, CallError, Row};
 use desk::{Desk, Effect};
 pub(crate) use files::LoadError;
+use leases::Leases;
+pub(crate) use leases::ProcessError;
 use loading::Loading;
 pub(crate) use results::WorkGiven;
 pub(crate) use submission::{NewTask, NewTaskError};
@@ -57,6 +60,7 @@ pub(crate) struct TasksService {
     /// Rings when a task can be accepted.
     ready: Notify,
     loading: Loading,
+    leases: Leases,
     /// Rings when a record answers for a transfer, which may have ended.
     loaded: Notify,
     watchers: Watchers<TaskId>,
@@ -93,6 +97,7 @@ impl TasksService {
             nearer: Notify::new(),
             ready: Notify::new(),
             loading: Loading::default(),
+            leases: Leases::default(),
             loaded: Notify::new(),
             watchers: Watchers::default(),
             links: Links::new(tasks, stop),
@@ -106,6 +111,7 @@ impl TasksService {
         tasks.spawn(Arc::clone(&service).watch_the_clock());
         tasks.spawn(Arc::clone(&service).unload_all(strays));
         tasks.spawn(Arc::clone(&service).watch_the_files());
+        service.watch_processes();
         Ok(service)
     }
 
@@ -227,6 +233,7 @@ impl TasksService {
                     // The clock's driver may wait for a deadline of what was lost.
                     self.nearer.notify_one();
                     self.loaded.notify_one();
+                    self.watch_processes();
                     let owed = self.desk().peers_owed();
                     for peer in owed {
                         self.wake_link(peer);
@@ -273,6 +280,8 @@ impl TasksService {
             Effect::Say(news) => self.say(&news),
             Effect::Ready => self.ready.notify_waiters(),
             Effect::Owed(peer) => self.wake_link(peer),
+            Effect::Bound(process) => self.watch_process(process),
+            Effect::Unbound(process) => self.unwatch_process(&process),
             Effect::Unload(transfer) => {
                 let service = Arc::clone(self);
                 self.tasks.spawn(async move { service.unload(transfer).await });

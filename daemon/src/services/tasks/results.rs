@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pilot_identity::Digest;
 use pilot_proto::TaskId;
 use pilot_proto::tasks::{Attached, ResultBody};
@@ -10,7 +11,7 @@ use pilot_store::CommitError;
 use pilot_tasks::{Work, WorkOutcome};
 
 use super::TasksService;
-use super::calls::{CallError, Row, encode, length};
+use super::calls::{CallError, Row, length};
 use super::files::{Load, answer_for, repeated};
 use crate::store::bodies::{self, Kind, Side};
 
@@ -87,7 +88,7 @@ impl TasksService {
             let known = desk.worker.task(&id).filter(|task| task.ending().is_some());
             let (attached, digest) = repeated(known.map(|task| task.freight), has_files, loaded);
             given.body.attached = attached;
-            let body = encode(&given.body);
+            let body = Bytes::from(given.body.encode());
             let work = Work {
                 outcome: given.outcome,
                 digest: digest.unwrap_or_else(|| Digest::of(&body)),

@@ -103,7 +103,7 @@ impl TasksService {
         offer: Offer,
         share: Share,
     ) -> Result<(TaskAnswer, Turn), TaskRefusal> {
-        let body: TaskBody = postcard::from_bytes(&offer.body).map_err(|_| TaskRefusal::Invalid)?;
+        let body = TaskBody::decode(&offer.body).map_err(|_| TaskRefusal::Invalid)?;
         body.check().map_err(|_| TaskRefusal::Invalid)?;
         self.store.room_for_new_work().map_err(|error| refusal(&error))?;
         let facts = OfferFacts {
@@ -111,6 +111,8 @@ impl TasksService {
             len: length(&offer.body),
             summary: pilot_tasks::summary_of(&body.description),
             files: self.check_attached(peer, offer.id, body.attached.as_ref()),
+            exclusive: body.extras.exclusive,
+            leave_result: body.extras.leave_result,
         };
         let may_submit = self.trust.allows(peer, Scope::Tasks);
         let (answer, turn) = self
@@ -157,8 +159,7 @@ impl TasksService {
         result: TaskResult,
         share: Share,
     ) -> Result<(TaskAnswer, Turn), TaskRefusal> {
-        let body: ResultBody =
-            postcard::from_bytes(&result.body).map_err(|_| TaskRefusal::Invalid)?;
+        let body = ResultBody::decode(&result.body).map_err(|_| TaskRefusal::Invalid)?;
         body.check().map_err(|_| TaskRefusal::Invalid)?;
         let facts = ResultFacts {
             digest: Digest::of(&result.body),

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use pilot_identity::{Digest, NodeId};
 use pilot_proto::TaskId;
 use pilot_proto::tasks::{Attached, ContentError, TaskBody};
 use pilot_store::{CommitError, ReadError};
 use pilot_tasks::{Submission, SubmitError, Submitted};
 
-use super::calls::{encode, length};
+use super::calls::length;
 use super::files::{Load, LoadError, answer_for, repeated};
 use super::{TasksService, loss};
 use crate::store::bodies::{self, Kind, Side};
@@ -120,7 +121,7 @@ impl TasksService {
                 let known = desk.submitter.task(&new.id).map(|task| task.freight);
                 let (attached, digest) = repeated(known, has_files, loaded);
                 new.body.attached = attached;
-                let body = encode(&new.body);
+                let body = Bytes::from(new.body.encode());
                 let submission = Submission {
                     id: new.id,
                     to: new.to,

@@ -113,9 +113,12 @@ fn cancelling_a_queued_task_ends_it() {
         | WorkerOutput::Owed { .. }
         | WorkerOutput::Send { .. }
         | WorkerOutput::ForgetBody(_)
-        | WorkerOutput::ForgetTask(_) => None,
+        | WorkerOutput::ForgetTask(_)
+        | WorkerOutput::ForgetResult(_)
+        | WorkerOutput::Bound(_)
+        | WorkerOutput::Unbound(_) => None,
     });
-    let body: ResultBody = postcard::from_bytes(&body.unwrap()).unwrap();
+    let body = ResultBody::decode(&body.unwrap()).unwrap();
     assert_eq!((state(&machine), body.reason.as_str()), (TaskState::Cancelled, "no need"));
     assert_eq!(machine.accept(None, "me", at(1)), None);
 }
@@ -230,7 +233,7 @@ fn who_got_no_answer_to_its_accept_asks_again_under_the_same_name() {
     for number in 1..=2 {
         take(&mut machine, submitter(), &offer(number), at(0));
     }
-    assert_eq!(machine.accept_again("me"), None);
+    assert_eq!(machine.accept_again("me", None), None);
 
     assert_eq!(machine.accept(None, "me", at(1)), Some(id(1)));
     assert_eq!(machine.accept(None, "another", at(1)), Some(id(2)));
@@ -241,17 +244,17 @@ fn who_got_no_answer_to_its_accept_asks_again_under_the_same_name() {
     restarted.restore(record);
 
     for machine in [&mut machine, &mut restarted] {
-        assert_eq!(machine.accept_again("me"), Some(id(1)));
-        assert_eq!(machine.accept_again("nobody"), None);
+        assert_eq!(machine.accept_again("me", None), Some(id(1)));
+        assert_eq!(machine.accept_again("nobody", None), None);
         machine.release(&id(1), revision, "the first asker was gone", at(2));
         assert_eq!(machine.task(&id(1)).unwrap().state(), TaskState::Accepted);
         machine.progress(&id(1), Some(1), None, at(2)).unwrap();
-        assert_eq!(machine.accept_again("me"), None, "it is at work and needs no answer");
+        assert_eq!(machine.accept_again("me", None), None, "it is at work and needs no answer");
     }
-    assert_eq!(machine.accept_again("another"), Some(id(2)));
+    assert_eq!(machine.accept_again("another", None), Some(id(2)));
     let revision = machine.task(&id(2)).unwrap().revision;
     machine.release(&id(2), revision, "nobody took it", at(3));
-    assert_eq!(machine.accept_again("another"), None);
+    assert_eq!(machine.accept_again("another", None), None);
 }
 
 #[test]
@@ -261,7 +264,7 @@ fn an_accept_that_is_repeated_waits_for_the_commit_of_the_first() {
     machine.accept(None, "me", at(1)).unwrap();
     while machine.poll_output().is_some() {}
 
-    machine.accept_again("me").unwrap();
+    machine.accept_again("me", None).unwrap();
 
     assert!(matches!(machine.poll_output(), Some(WorkerOutput::Persist { .. })));
 }

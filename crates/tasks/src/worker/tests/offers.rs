@@ -61,28 +61,31 @@ fn nobody_can_touch_the_task_of_another() {
 }
 
 #[test]
-fn other_attempts_and_other_content_are_refused() {
+fn earlier_attempts_and_other_content_are_refused() {
     let mut machine = queued(&Offer { attempt: 2, ..offer(1) });
 
     let older = refused(&mut machine, submitter(), &offer(1));
-    let newer = refused(&mut machine, submitter(), &Offer { attempt: 3, ..offer(1) });
     let body = b"other"[..].into();
     let content = refused(&mut machine, submitter(), &Offer { attempt: 2, body, ..offer(1) });
     let none = refused(&mut machine, submitter(), &Offer { attempt: 0, ..offer(2) });
 
-    assert_eq!((older, newer), (TaskRefusal::Superseded, TaskRefusal::Invalid));
+    assert_eq!(older, TaskRefusal::Superseded);
     assert_eq!((content, none), (TaskRefusal::Invalid, TaskRefusal::Invalid));
     let older = machine.handle_cancel(submitter(), &cancel(1), at(1));
-    let newer = machine.handle_cancel(submitter(), &Cancel { attempt: 3, ..cancel(1) }, at(1));
     assert_eq!(older, TaskAnswer::Refused(TaskRefusal::Superseded));
-    assert_eq!(newer, TaskAnswer::Refused(TaskRefusal::Unknown));
     assert_eq!(state(&machine), TaskState::Queued);
 }
 
 #[test]
 fn who_may_not_submit_is_told_so() {
-    let facts =
-        OfferFacts { digest: Digest::of(b""), len: 0, summary: String::new(), files: Ok(()) };
+    let facts = OfferFacts {
+        digest: Digest::of(b""),
+        len: 0,
+        summary: String::new(),
+        exclusive: None,
+        leave_result: false,
+        files: Ok(()),
+    };
 
     let verdict = worker().handle_offer(submitter(), &offer(1), &facts, false, at(0));
 
@@ -93,7 +96,14 @@ fn who_may_not_submit_is_told_so() {
 fn an_offer_without_its_files_is_refused_until_they_are_here() {
     let mut machine = worker();
     let offered = |machine: &mut Worker, files| {
-        let facts = OfferFacts { digest: Digest::of(&[1]), len: 1, summary: String::new(), files };
+        let facts = OfferFacts {
+            digest: Digest::of(&[1]),
+            len: 1,
+            summary: String::new(),
+            exclusive: None,
+            leave_result: false,
+            files,
+        };
         machine.handle_offer(submitter(), &offer(1), &facts, true, at(0))
     };
 
@@ -159,4 +169,13 @@ fn the_queue_of_a_peer_that_lost_our_trust_is_declined() {
 
     let states = [1, 2, 3].map(|number| machine.task(&id(number)).unwrap().state());
     assert_eq!(states, [TaskState::Accepted, TaskState::Declined, TaskState::Queued]);
+    let notice = task(&machine).cancel.clone().unwrap();
+    assert_eq!(
+        (notice.until, notice.reason.as_str()),
+        (at(32), "the submitter is no longer trusted")
+    );
+    machine.handle_trust_lost(submitter(), at(9));
+    assert_eq!(task(&machine).cancel, Some(notice), "the grace begins once");
+    machine.handle_timeout(at(32));
+    assert_eq!(state(&machine), TaskState::Cancelled);
 }

@@ -18,6 +18,8 @@ impl World {
                     digest: Digest::of(&offer.body),
                     len: offer.body.len() as u64,
                     summary: "do it".to_owned(),
+                    exclusive: None,
+                    leave_result: false,
                     files: Ok(()),
                 };
                 let verdict = self.worker.handle_offer(peer, &offer, &facts, true, self.now);
@@ -142,6 +144,11 @@ impl World {
                     WorkerOutput::ForgetBody(id) => forget.push(id),
                     // The submitter of this world wants every result.
                     WorkerOutput::ForgetTask(id) => panic!("{id} is not wanted"),
+                    // It tries once, and nobody's lease ends with a process.
+                    WorkerOutput::ForgetResult(id) => panic!("{id} has one attempt"),
+                    WorkerOutput::Bound(process) | WorkerOutput::Unbound(process) => {
+                        panic!("a lease of {process:?}")
+                    }
                     WorkerOutput::Changed { .. }
                     | WorkerOutput::Owed { .. }
                     | WorkerOutput::Ready => {}
