@@ -57,7 +57,7 @@ pilotctl task get "$PILOT_TASK_ID" >/dev/null && echo reached"#;
     );
     assert!(printed.starts_with(&wanted), "{printed}\n{}", worker.errors());
     assert!(printed.ends_with("\nreached\n"), "{printed}");
-    assert!(worker.errors().contains("parameter API_KEY not in the environment"));
+    crate::said(&worker, "parameter API_KEY not in the environment");
     let folder = printed.lines().rev().nth(1).unwrap().rsplit(' ').next().unwrap();
     assert!(!fs::exists(folder).unwrap(), "{folder} is left");
 }

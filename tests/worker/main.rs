@@ -1,6 +1,6 @@
 //! `pilotctl worker run` and `task merge`, as whole programs.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "these are tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
 
 mod contents;
 mod merging;
@@ -64,6 +64,11 @@ fn data(team: &Team, id: TaskId) -> String {
 
 fn code(process: &mut Process) -> Option<i32> {
     process.wait(PATIENCE).unwrap().code()
+}
+
+/// Until a program has said this on stderr, which may be read after its end.
+fn said(process: &Process, words: &str) {
+    eventually(&format!("{words:?} is said"), || Ok(process.errors().contains(words))).unwrap();
 }
 
 fn signal(pid: u32, signal: Signal) {

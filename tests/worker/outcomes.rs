@@ -78,10 +78,10 @@ fn a_command_that_is_not_there_ends_the_worker_and_its_task_stays() {
     assert_eq!(code(&mut bare), Some(3), "{}", bare.errors());
     let mut agent = start(&team, &["--agent", "gemini"]);
     assert_eq!(code(&mut agent), Some(3), "{}", agent.errors());
-    assert!(agent.errors().contains("gemini is not installed"), "{}", agent.errors());
+    crate::said(&agent, "gemini is not installed");
     let mut path = start(&team, &["--", "/nowhere/at/all"]);
     assert_eq!(code(&mut path), Some(3), "{}", path.errors());
-    assert!(path.errors().contains("cannot run /nowhere/at/all"), "{}", path.errors());
+    crate::said(&path, "cannot run /nowhere/at/all");
 
     let mut worker = shell(&team, &["--once"], "echo here");
     assert_eq!(data(&team, id), "here\n");
@@ -131,7 +131,7 @@ fn an_agent_is_a_command_line_that_is_shown() {
 
     assert_eq!(data(&team, id), "exec --sandbox workspace-write --model o -\nwrite a test");
     assert_eq!(code(&mut worker), Some(0));
-    assert!(worker.errors().starts_with("running: sh -c 'exec codex exec"), "{}", worker.errors());
+    crate::said(&worker, "running: sh -c 'exec codex exec");
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn a_worker_whose_guard_is_gone_stops() {
     signal(guard_of(worker.pid()), Signal::KILL);
 
     assert_eq!(code(&mut worker), Some(1), "{}", worker.errors());
-    assert!(worker.errors().contains("the guard of this worker is gone"), "{}", worker.errors());
+    crate::said(&worker, "the guard of this worker is gone");
     until_gone(&pids);
     let mut next = shell(&team, &["--once"], "echo again");
     assert_eq!(data(&team, id), "again\n");
