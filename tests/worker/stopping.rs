@@ -162,6 +162,23 @@ fn a_task_that_runs_too_long_ends_its_command() {
     assert_eq!(code(&mut worker), Some(0), "{}", worker.errors());
 }
 
+#[test]
+fn lost_trust_ends_the_command_of_whoever_lost_it() {
+    let team = team();
+    let (script, pids) = stubborn(&team);
+    let id = submit(&team, "for nobody");
+    let mut worker = shell(&team, &["--once", "--grace", "100ms"], &script);
+    let pids = lines(&pids);
+
+    let api = team.api("worker").unwrap();
+    api.untrust(&team.peer("manager")).unwrap();
+
+    until_gone(&pids);
+    let view = api.until(id, "it is cancelled", |view| view.state.is_terminal()).unwrap();
+    assert_eq!(view.state, TaskState::Cancelled, "{view:?}");
+    assert_eq!(code(&mut worker), Some(0), "{}", worker.errors());
+}
+
 /// The process that guards this worker.
 fn guard_of(worker: u32) -> u32 {
     let children = fs::read_to_string(format!("/proc/{worker}/task/{worker}/children")).unwrap();
