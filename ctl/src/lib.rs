@@ -5,10 +5,12 @@
 //! stdout is data and stderr is talk (`ui`); every failure ends with an exit
 //! code of the table in [`pilot_local_api::errors`].
 
+mod child;
 mod cli;
 mod commands;
 mod failure;
 mod files;
+mod git;
 mod load;
 mod outside;
 mod payload;

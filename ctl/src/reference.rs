@@ -32,7 +32,7 @@ fn describe(command: &mut Command, text: &mut String) {
     text.push_str(&format!("\n## {name}\n\n```text\n{}\n```\n", lines.join("\n")));
     for below in command.get_subcommands_mut() {
         assert!(below.get_about().is_some(), "{} says nothing of itself", below.get_name());
-        if below.get_name() != "help" {
+        if below.get_name() != "help" && !below.is_hide_set() {
             describe(below, text);
         }
     }

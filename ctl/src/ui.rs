@@ -75,6 +75,20 @@ impl Ui {
         drop(writeln!(io::stderr(), "{text}"));
     }
 
+    /// Says a line that a program wrote, which may repeat what a peer did: as
+    /// it is, or escaped on a terminal.
+    pub(crate) fn said(&self, by: &str, line: &[u8]) {
+        let mut text = by.as_bytes().to_vec();
+        if io::stderr().is_terminal() {
+            text.extend_from_slice(shown::path(line).as_bytes());
+        } else {
+            text.extend_from_slice(line);
+        }
+        text.push(b'\n');
+        // A closed stderr is no reason to fail.
+        drop(io::stderr().write_all(&text));
+    }
+
     /// Says why a command did not succeed, and gives its exit code.
     pub(crate) fn fail(&self, failure: &Failure) -> ExitCode {
         match failure {

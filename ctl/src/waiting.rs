@@ -107,6 +107,13 @@ impl Signals {
     }
 }
 
+/// Keeps the signals that ask a program to end from doing so, a closed terminal
+/// among them, as long as the answer is kept.
+pub(crate) fn ignore_stops() -> Result<(Signals, Signal), Failure> {
+    let hangup = signal(SignalKind::hangup()).map_err(|error| cannot_listen(&error))?;
+    Ok((Signals::listen()?, hangup))
+}
+
 fn cannot_listen(error: &io::Error) -> Failure {
     ApiError::new(ErrorCode::Internal, format!("cannot listen for signals: {error}")).into()
 }

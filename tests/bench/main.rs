@@ -32,6 +32,7 @@ mod tap;
 mod tasks;
 mod throughput;
 mod tunnel;
+mod workers;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -91,6 +92,11 @@ const MEASURES: &[Measure] = &[
         name: "history",
         about: "list, accept and start with 100,000 finished tasks",
         run: Run::Programs(history::with_history),
+    },
+    Measure {
+        name: "worker_run",
+        about: "1,000 tasks of `true` through `worker run --slots 4`",
+        run: Run::Programs(workers::serve),
     },
     Measure {
         name: "echo",

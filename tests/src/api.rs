@@ -167,7 +167,11 @@ impl Api {
     }
 
     pub fn cancel(&self, id: TaskId) -> Answer<TaskView> {
-        self.runtime.block_on(self.client.cancel(id, &CancelRequest::default()))
+        self.cancel_as(id, &CancelRequest::default())
+    }
+
+    pub fn cancel_as(&self, id: TaskId, request: &CancelRequest) -> Answer<TaskView> {
+        self.runtime.block_on(self.client.cancel(id, request))
     }
 
     pub fn send(&self, request: &SendRequest) -> Answer<TransferView> {

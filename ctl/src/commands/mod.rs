@@ -15,6 +15,7 @@ mod task;
 mod trust;
 mod untrust;
 mod whoami;
+mod worker;
 
 use core::time::Duration;
 
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Inbox(inbox::Command),
     #[command(subcommand)]
     Events(events::Command),
+    #[command(subcommand)]
+    Worker(worker::Command),
 }
 
 pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
@@ -66,6 +69,7 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Msg(command) => msg::run(command, ctl).await,
         Command::Inbox(command) => inbox::run(command, ctl).await,
         Command::Events(command) => events::run(command, ctl).await,
+        Command::Worker(command) => Box::pin(worker::run(command, ctl)).await,
     }
 }
 

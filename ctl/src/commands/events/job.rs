@@ -7,15 +7,14 @@ use std::process::{ExitStatus, Stdio};
 
 use bytes::Bytes;
 use pilot_local_api::events::EventLine;
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt as _;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::follow::Line;
-use crate::shown;
 use crate::ui::Ui;
+use crate::{child, shown};
 
 /// Bytes of data that a command also finds in its environment; the system
 /// takes 128 KiB for one variable.
@@ -66,7 +65,7 @@ impl Job {
                 Ok(None) => return Outcome::Stopped,
                 Err(error) => return Outcome::NotRun(error.kind(), error.to_string()),
             };
-            let why = format!("event {id}: CMD {}", ended(status));
+            let why = format!("event {id}: CMD {}", child::how(status));
             let Some(pause) = pauses.next() else {
                 let given_up = if self.again { "; given up" } else { "" };
                 self.ui.say(&format!("{why}{given_up}"));
@@ -102,7 +101,7 @@ impl Job {
             () = written => {}
             () = asked(stop) => {}
         }
-        end(&mut child).await?;
+        child::end(&mut child, GRACE).await?;
         Ok(None)
     }
 
@@ -134,30 +133,8 @@ impl Job {
     }
 }
 
-/// Asks the command and all that it started to end, and makes them.
-async fn end(child: &mut Child) -> io::Result<()> {
-    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    let Some(group) = group else { return Ok(()) };
-    // There may be nobody left.
-    let _: rustix::io::Result<()> = kill_process_group(group, Signal::TERM);
-    if timeout(GRACE, child.wait()).await.is_err() {
-        let _: rustix::io::Result<()> = kill_process_group(group, Signal::KILL);
-        child.wait().await?;
-    }
-    Ok(())
-}
-
 /// Once it is to stop. Cancel safe.
 async fn asked(stop: &mut watch::Receiver<bool>) {
     // Whoever could say so being gone means the same.
     drop(stop.wait_for(|stop| *stop).await);
-}
-
-fn ended(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt as _;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("ended with {code}"),
-        (None, Some(signal)) => format!("was ended by signal {signal}"),
-        (None, None) => "ended".to_owned(),
-    }
 }

@@ -1,6 +1,5 @@
 use core::pin::pin;
 use std::ffi::OsString;
-use std::io::ErrorKind;
 
 use pilot_local_api::events::EventLine;
 use pilot_local_api::{ApiError, ErrorCode};
@@ -14,6 +13,7 @@ use super::in_order::{InOrder, Ticket};
 use super::job::{Job, Outcome};
 use super::selection::Selection;
 use super::subscribe::HURRY;
+use crate::child::not_run;
 use crate::failure::Failure;
 use crate::waiting::Signals;
 use crate::{Ctl, shown};
@@ -163,7 +163,10 @@ impl Running<'_> {
                 Ok(())
             }
             Outcome::Stopped => Ok(()),
-            Outcome::NotRun(kind, why) => Err(not_run(&self.job, kind, &why).into()),
+            Outcome::NotRun(kind, why) => {
+                let name = self.job.words.first().cloned().unwrap_or_default();
+                Err(not_run(&name, kind, &why).into())
+            }
         }
     }
 
@@ -189,16 +192,4 @@ impl Running<'_> {
             }
         }
     }
-}
-
-fn not_run(job: &Job, kind: ErrorKind, why: &str) -> ApiError {
-    let code = if kind == ErrorKind::NotFound {
-        ErrorCode::NotFound
-    } else if kind == ErrorKind::PermissionDenied {
-        ErrorCode::NotAllowed
-    } else {
-        ErrorCode::Internal
-    };
-    let name = job.words.first().map(|word| word.to_string_lossy().into_owned());
-    ApiError::new(code, format!("cannot run {}: {why}", name.unwrap_or_default()))
 }

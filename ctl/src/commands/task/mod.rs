@@ -10,6 +10,7 @@ mod get;
 mod list;
 mod many;
 mod map;
+mod merge;
 mod plan;
 mod planned;
 mod progress;
@@ -52,6 +53,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Dead(dead::Command),
     Attachments(attachments::Args),
+    Merge(merge::Args),
 }
 
 pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
@@ -76,6 +78,7 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(args, ctl).await,
         Command::Dead(command) => dead::run(command, ctl).await,
         Command::Attachments(args) => attachments::run(args, ctl).await,
+        Command::Merge(args) => Box::pin(merge::run(args, ctl)).await,
     }
 }
 

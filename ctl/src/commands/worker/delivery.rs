@@ -1,0 +1,117 @@
+//! Tells the daemon what became of a task, whatever becomes of the daemon.
+
+use core::time::Duration;
+
+use pilot_local_api::proto::TaskId;
+use pilot_local_api::tasks::{FailRequest, ReleaseRequest, SendResultsRequest, TaskView};
+use pilot_local_api::{ApiError, CallError, ErrorCode};
+use tokio::time::sleep;
+
+use super::report::clipped;
+use super::shop::{Shop, Stop};
+
+/// Time between two tries: short beside a restart of the daemon.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Tries after which a worker that is to end now gives up.
+const LAST_TRIES: u32 = 25;
+
+/// What became of a task.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Outcome {
+    /// It has a result, of whichever kind.
+    Result(Box<SendResultsRequest>),
+    /// It failed without one; `for_good` if another attempt would, too.
+    Failed { reason: String, for_good: bool },
+    /// It goes back to the queue.
+    Released { after: Duration, reason: String },
+    /// It is to be cancelled, and nobody is at it any more.
+    Cancelled,
+    /// It ended without its command.
+    Over,
+}
+
+/// A word for what the daemon now knows.
+pub(super) async fn deliver(shop: &Shop, id: TaskId, outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Result(request) => {
+            let call = || shop.ctl.client.send_results(id, request);
+            match until_taken(shop, id, call).await {
+                Ok(view) => view.state.word(),
+                // It ended in the meantime.
+                Err(error) if is_over(&error) => "over",
+                Err(error) => {
+                    let reason = format!("the result was refused: {}", error.message);
+                    fail(shop, id, &reason, false).await
+                }
+            }
+        }
+        Outcome::Failed { reason, for_good } => fail(shop, id, reason, *for_good).await,
+        Outcome::Released { after, reason } => release(shop, id, *after, reason).await,
+        // Nobody takes it from the queue: the daemon ends it instead.
+        Outcome::Cancelled => {
+            release(shop, id, Duration::ZERO, "the command was stopped").await;
+            "cancelled"
+        }
+        Outcome::Over => "over",
+    }
+}
+
+async fn fail(shop: &Shop, id: TaskId, reason: &str, no_retry: bool) -> &'static str {
+    let request = FailRequest { reason: clipped(reason.to_owned()), no_retry };
+    let call = || shop.ctl.client.fail(id, &request);
+    told(shop, id, until_taken(shop, id, call).await.map(drop), "failed")
+}
+
+async fn release(shop: &Shop, id: TaskId, after: Duration, reason: &str) -> &'static str {
+    let delay_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+    let request = ReleaseRequest { delay_ms, reason: clipped(reason.to_owned()) };
+    let call = || shop.ctl.client.release(id, &request);
+    told(shop, id, until_taken(shop, id, call).await.map(drop), "released")
+}
+
+fn told(
+    shop: &Shop,
+    id: TaskId,
+    answered: Result<(), ApiError>,
+    word: &'static str,
+) -> &'static str {
+    match answered {
+        Ok(()) => word,
+        Err(error) if is_over(&error) => "over",
+        Err(error) => {
+            shop.ctl.ui.say(&format!("task {id}: {error}"));
+            "refused"
+        }
+    }
+}
+
+/// Whether the task has ended otherwise, so that there is nothing to be told.
+fn is_over(error: &ApiError) -> bool {
+    matches!(error.code, ErrorCode::Conflict | ErrorCode::UnknownTask)
+}
+
+/// Makes a call until the daemon has answered it for good: one that is away is
+/// waited for, and one whose disk is full asked again.
+async fn until_taken<F>(shop: &Shop, id: TaskId, call: impl Fn() -> F) -> Result<TaskView, ApiError>
+where
+    F: Future<Output = Result<TaskView, CallError>>,
+{
+    let mut tries = 0_u32;
+    loop {
+        let error = match call().await {
+            Ok(answer) => return Ok(answer),
+            Err(CallError::Refused(error)) if !error.retryable => return Err(error),
+            Err(error) => ApiError::from(error),
+        };
+        if tries == 0 {
+            let ui = &shop.ctl.ui;
+            ui.say(&format!("task {id}: {error}; what became of it is kept and told later"));
+        }
+        tries = tries.saturating_add(1);
+        if *shop.stop.borrow() == Stop::Now && tries >= LAST_TRIES {
+            return Err(error);
+        }
+        sleep(AGAIN).await;
+    }
+}
