@@ -32,6 +32,11 @@ pub const MAX_FILES: usize = 1000;
 pub const MAX_FILE_NAME: usize = 255;
 /// Bytes of a note, a reason or an error message.
 pub const MAX_NOTE: usize = 4096;
+/// Bytes of a piece of what a task's command wrote.
+pub const MAX_LOG_PIECE: usize = 64 * 1024;
+/// Bytes that an attempt may have written before a piece: more than any writes,
+/// and far from the end of the numbers.
+pub const MAX_LOG_OFFSET: u64 = 1 << 60;
 /// Bytes of a [`TaskRequest`] frame: the inline content and some room for
 /// the names and lengths around it.
 pub const MAX_TASK_FRAME: usize = MAX_INLINE + 1024 * 1024;
@@ -51,6 +56,8 @@ pub enum TaskRequest {
     Update(Update),
     /// Worker: it has ended, and this is the result.
     Result(TaskResult),
+    /// Worker: this is what its command wrote.
+    Logs(Logs),
 }
 
 /// The answer to each [`TaskRequest`].
@@ -66,6 +73,12 @@ pub enum TaskAnswer {
     Receipt(Box<Countersigned>),
     /// Not done.
     Refused(TaskRefusal),
+    /// What the command wrote was noted, or was known.
+    Logged {
+        /// How many bytes of this attempt the submitter knows to have been
+        /// written. A worker that has forgotten goes on from here.
+        end: u64,
+    },
 }
 
 /// A task as its submitter offers it.
@@ -146,6 +159,21 @@ pub enum WorkState {
     Accepted,
     /// The worker said that it is at work.
     Running,
+}
+
+/// See [`TaskRequest::Logs`]. Sent once or, after a loss, again; what is not
+/// kept any more is left out, which the offsets show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logs {
+    /// Of which task.
+    pub id: TaskId,
+    /// Of which attempt.
+    pub attempt: u32,
+    /// How many bytes that attempt had written before; at most [`MAX_LOG_OFFSET`].
+    pub offset: u64,
+    /// What it wrote then, at most [`MAX_LOG_PIECE`]; nothing asks how much the
+    /// submitter knows of.
+    pub bytes: Bytes,
 }
 
 /// See [`TaskRequest::Result`].

@@ -13,6 +13,7 @@ mod failure;
 mod identity;
 mod inbox;
 mod listener;
+mod logs;
 mod messages;
 mod metrics;
 mod network;

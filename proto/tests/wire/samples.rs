@@ -15,8 +15,8 @@ use pilot_proto::registry::{
     Register, Registered, Request, View,
 };
 use pilot_proto::tasks::{
-    Attached, Cancel, InlineFile, InputRef, Offer, ResultBody, ResultExtras, TaskAnswer, TaskBody,
-    TaskExtras, TaskRefusal, TaskRequest, TaskResult, Update, WorkState,
+    Attached, Cancel, InlineFile, InputRef, Logs, Offer, ResultBody, ResultExtras, TaskAnswer,
+    TaskBody, TaskExtras, TaskRefusal, TaskRequest, TaskResult, Update, WorkState,
 };
 use pilot_proto::text::Text;
 use pilot_proto::trust::{TrustAnswer, TrustOffer};
@@ -339,6 +339,9 @@ pub(crate) fn task_requests() -> Vec<(&'static str, TaskRequest)> {
         };
         requests.push((name, TaskRequest::Update(update)));
     }
+    let bytes = Bytes::from_static(b"line\n");
+    let logs = Logs { id: task_id(), attempt: 1, offset: 300, bytes };
+    requests.push(("logs", TaskRequest::Logs(logs)));
     requests
 }
 
@@ -355,6 +358,7 @@ pub(crate) fn task_answers() -> Vec<(&'static str, TaskAnswer)> {
         ("invalid", TaskAnswer::Refused(TaskRefusal::Invalid)),
         ("superseded", TaskAnswer::Refused(TaskRefusal::Superseded)),
         ("internal", TaskAnswer::Refused(TaskRefusal::Internal)),
+        ("logged", TaskAnswer::Logged { end: 300 }),
     ]
 }
 

@@ -3,7 +3,7 @@
 use pilot_local_api::{Client, routes};
 use pilot_tests::{Node, NodeOptions, Programs};
 
-const ROUTES: [&str; 42] = [
+const ROUTES: [&str; 43] = [
     routes::WHOAMI,
     routes::STATUS,
     routes::NETCHECK,
@@ -27,6 +27,7 @@ const ROUTES: [&str; 42] = [
     routes::TASK_DECLINE,
     routes::TASK_FAIL,
     routes::TASK_RELEASE,
+    routes::TASK_LOGS,
     routes::TASK_CANCEL,
     routes::TASK_ATTACHMENT,
     routes::TRANSFERS,

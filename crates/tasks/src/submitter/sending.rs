@@ -143,7 +143,10 @@ impl Submitter {
                 TaskRefusal::Unknown | TaskRefusal::Superseded | TaskRefusal::Invalid => true,
                 TaskRefusal::QueueFull | TaskRefusal::DiskFull | TaskRefusal::Internal => false,
             },
-            TaskAnswer::Offered | TaskAnswer::Updated | TaskAnswer::Receipt(_) => false,
+            TaskAnswer::Offered
+            | TaskAnswer::Updated
+            | TaskAnswer::Receipt(_)
+            | TaskAnswer::Logged { .. } => false,
         };
         if !settled {
             self.outbox.pause(id, now);
@@ -205,9 +208,10 @@ fn offer_answer(answer: &TaskAnswer) -> OfferAnswer {
             }
             TaskRefusal::Unknown => OfferAnswer::Later("the peer gave an answer out of place"),
         },
-        TaskAnswer::Cancelling | TaskAnswer::Updated | TaskAnswer::Receipt(_) => {
-            OfferAnswer::Later("the peer gave an answer out of place")
-        }
+        TaskAnswer::Cancelling
+        | TaskAnswer::Updated
+        | TaskAnswer::Receipt(_)
+        | TaskAnswer::Logged { .. } => OfferAnswer::Later("the peer gave an answer out of place"),
     }
 }
 

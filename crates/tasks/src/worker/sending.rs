@@ -107,7 +107,10 @@ impl Worker {
                     self.outbox.pause(&key.id, now);
                 }
             },
-            TaskAnswer::Offered | TaskAnswer::Cancelling | TaskAnswer::Receipt(_) => {
+            TaskAnswer::Offered
+            | TaskAnswer::Cancelling
+            | TaskAnswer::Receipt(_)
+            | TaskAnswer::Logged { .. } => {
                 self.outbox.pause(&key.id, now);
             }
         }
@@ -134,7 +137,10 @@ impl Worker {
                     self.outbox.pause(id, now);
                 }
             },
-            TaskAnswer::Offered | TaskAnswer::Cancelling | TaskAnswer::Updated => {
+            TaskAnswer::Offered
+            | TaskAnswer::Cancelling
+            | TaskAnswer::Updated
+            | TaskAnswer::Logged { .. } => {
                 self.outbox.pause(id, now);
             }
         }

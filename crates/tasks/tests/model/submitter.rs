@@ -383,6 +383,7 @@ impl Model {
             TaskAnswer::Offered
             | TaskAnswer::Cancelling
             | TaskAnswer::Updated
+            | TaskAnswer::Logged { .. }
             | TaskAnswer::Refused(_) => assert_eq!(after, before.as_ref()),
         }
     }

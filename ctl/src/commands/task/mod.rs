@@ -6,6 +6,7 @@ mod ending;
 mod fail;
 mod get;
 mod list;
+mod logs;
 mod progress;
 mod release;
 mod result;
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Watch(watch::Args),
     Progress(progress::Args),
     Release(release::Args),
+    Logs(logs::Args),
     Decline(decline::Args),
     Fail(fail::Args),
     Cancel(cancel::Args),
@@ -53,6 +55,7 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Result(args) => result::run(args, ctl).await,
         Command::Watch(args) => Box::pin(watch::run(args, ctl)).await,
         Command::Progress(args) => progress::run(args, ctl).await,
+        Command::Logs(args) => Box::pin(logs::run(args, ctl)).await,
         Command::Release(args) => release::run(args, ctl).await,
         Command::Decline(args) => decline::run(args, ctl).await,
         Command::Fail(args) => fail::run(args, ctl).await,

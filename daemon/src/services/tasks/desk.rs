@@ -27,6 +27,8 @@ pub(super) struct Desk {
     /// The deadline that the clock's driver waits for.
     armed: Option<Timestamp>,
     sends: Vec<Outgoing>,
+    /// Tasks of which more is known that their commands wrote.
+    pub(super) logged: Vec<TaskId>,
     said: Said,
 }
 
@@ -44,6 +46,7 @@ pub(super) enum Effect {
     Unload(TransferId),
     Bound(Process),
     Unbound(Process),
+    Logged(TaskId),
 }
 
 impl Effect {
@@ -56,7 +59,8 @@ impl Effect {
             | Self::Owed(_)
             | Self::Unload(_)
             | Self::Bound(_)
-            | Self::Unbound(_) => false,
+            | Self::Unbound(_)
+            | Self::Logged(_) => false,
         }
     }
 }
@@ -76,7 +80,15 @@ impl Desk {
             said.begin_received(&record);
             worker.restore(record);
         }
-        Ok(Self { submitter, worker, epoch, armed: None, sends: Vec::new(), said })
+        Ok(Self {
+            submitter,
+            worker,
+            epoch,
+            armed: None,
+            sends: Vec::new(),
+            logged: Vec::new(),
+            said,
+        })
     }
 
     /// Makes sure that a submitted task is in memory if it exists.
@@ -112,7 +124,7 @@ impl Desk {
 
     /// Takes what the machines decided: what to write, and what to do after that.
     pub(super) fn drain(&mut self, batch: &mut Batch) -> Vec<Effect> {
-        let mut effects = Vec::new();
+        let mut effects: Vec<_> = self.logged.drain(..).map(Effect::Logged).collect();
         while let Some(output) = self.submitter.poll_output() {
             match output {
                 SubmitterOutput::Persist(record) => {
@@ -179,7 +191,8 @@ impl Desk {
                 | Effect::Owed(_)
                 | Effect::Unload(_)
                 | Effect::Bound(_)
-                | Effect::Unbound(_) => {}
+                | Effect::Unbound(_)
+                | Effect::Logged(_) => {}
             }
         }
     }

@@ -6,6 +6,7 @@ mod files;
 mod leases;
 mod links;
 mod loading;
+mod logs;
 mod news;
 mod results;
 mod serve;
@@ -31,6 +32,8 @@ pub(crate) use files::LoadError;
 use leases::Leases;
 pub(crate) use leases::ProcessError;
 use loading::Loading;
+pub(crate) use logs::LogReader;
+use logs::LogSender;
 pub(crate) use results::WorkGiven;
 pub(crate) use submission::{NewTask, NewTaskError};
 
@@ -61,6 +64,8 @@ pub(crate) struct TasksService {
     ready: Notify,
     loading: Loading,
     leases: Leases,
+    logs: Arc<LogSender>,
+    log_watchers: Watchers<TaskId>,
     /// Rings when a record answers for a transfer, which may have ended.
     loaded: Notify,
     watchers: Watchers<TaskId>,
@@ -98,6 +103,8 @@ impl TasksService {
             ready: Notify::new(),
             loading: Loading::default(),
             leases: Leases::default(),
+            logs: LogSender::new(tasks, stop),
+            log_watchers: Watchers::default(),
             loaded: Notify::new(),
             watchers: Watchers::default(),
             links: Links::new(tasks, stop),
@@ -111,6 +118,7 @@ impl TasksService {
         tasks.spawn(Arc::clone(&service).watch_the_clock());
         tasks.spawn(Arc::clone(&service).unload_all(strays));
         tasks.spawn(Arc::clone(&service).watch_the_files());
+        tasks.spawn(Arc::clone(&service).sweep_logs());
         service.watch_processes();
         Ok(service)
     }
@@ -120,6 +128,9 @@ impl TasksService {
         if self.overlay.set(overlay).is_err() {
             tracing::error!("the tasks service was connected twice");
             return;
+        }
+        if let Some(overlay) = self.overlay.get() {
+            self.logs.connect(overlay.clone());
         }
         let (peers, owed) = {
             let desk = self.desk();
@@ -281,6 +292,7 @@ impl TasksService {
             Effect::Ready => self.ready.notify_waiters(),
             Effect::Owed(peer) => self.wake_link(peer),
             Effect::Bound(process) => self.watch_process(process),
+            Effect::Logged(id) => self.log_watchers.tell(id, 0),
             Effect::Unbound(process) => self.unwatch_process(&process),
             Effect::Unload(transfer) => {
                 let service = Arc::clone(self);

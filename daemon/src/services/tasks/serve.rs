@@ -85,6 +85,7 @@ impl TasksService {
             TaskRequest::Offer(offer) => self.decide_offer(peer, offer, share).await,
             TaskRequest::Result(result) => self.decide_result(peer, result, share).await,
             TaskRequest::Cancel(cancel) => self.decide_cancel(peer, cancel).await,
+            TaskRequest::Logs(logs) => self.decide_logs(peer, logs).await,
             TaskRequest::Update(update) => self
                 .begin(|desk, _, now| {
                     desk.fetch_submitted(&self.store, update.id)

@@ -33,7 +33,9 @@ impl World {
                 self.drain(Side::Worker, None)?;
                 Ok(answer)
             }
-            TaskRequest::Update(_) | TaskRequest::Result(_) => panic!("sent the wrong way"),
+            TaskRequest::Update(_) | TaskRequest::Result(_) | TaskRequest::Logs(_) => {
+                panic!("sent the wrong way")
+            }
         }
     }
 
@@ -55,7 +57,9 @@ impl World {
                 self.drain(Side::Submitter, body)?;
                 Ok(verdict.answer)
             }
-            TaskRequest::Offer(_) | TaskRequest::Cancel(_) => panic!("sent the wrong way"),
+            TaskRequest::Offer(_) | TaskRequest::Cancel(_) | TaskRequest::Logs(_) => {
+                panic!("sent the wrong way")
+            }
         }
     }
 
