@@ -69,6 +69,11 @@ impl Ui {
         self.data(text.as_bytes())
     }
 
+    /// Prints a part of a longer text that a peer wrote, escaped for a terminal.
+    pub(crate) fn peer_text(&self, bytes: &[u8]) -> Result<(), Failure> {
+        self.data(shown::lines(&String::from_utf8_lossy(bytes)).as_bytes())
+    }
+
     /// Says something beside the data.
     pub(crate) fn say(&self, text: &str) {
         // A closed stderr is no reason to fail.

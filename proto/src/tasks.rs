@@ -32,6 +32,11 @@ pub const MAX_FILES: usize = 1000;
 pub const MAX_FILE_NAME: usize = 255;
 /// Bytes of a note, a reason or an error message.
 pub const MAX_NOTE: usize = 4096;
+/// Bytes of a piece of what a task's command wrote.
+pub const MAX_LOG_PIECE: usize = 64 * 1024;
+/// Bytes that an attempt may have written before a piece: more than any writes,
+/// and far from the end of the numbers.
+pub const MAX_LOG_OFFSET: u64 = 1 << 60;
 /// Bytes of a [`TaskRequest`] frame: the inline content and some room for
 /// the names and lengths around it.
 pub const MAX_TASK_FRAME: usize = MAX_INLINE + 1024 * 1024;
@@ -56,6 +61,8 @@ pub enum TaskRequest {
     /// Worker of a later task, or the submitter: give me the result of this one.
     /// The last request of its exchange; the answer has up to [`MAX_TASK_FRAME`] bytes.
     Fetch(Fetch),
+    /// Worker: this is what its command wrote.
+    Logs(Logs),
 }
 
 /// The answer to each [`TaskRequest`].
@@ -75,6 +82,12 @@ pub enum TaskAnswer {
     Load(Load),
     /// The result that was asked for.
     Passed(Box<Passed>),
+    /// What the command wrote was noted, or was known.
+    Logged {
+        /// How many bytes of this attempt the submitter knows to have been
+        /// written. A worker that has forgotten goes on from here.
+        end: u64,
+    },
 }
 
 /// How much a worker has to do.
@@ -187,6 +200,21 @@ pub enum WorkState {
     Accepted,
     /// The worker said that it is at work.
     Running,
+}
+
+/// See [`TaskRequest::Logs`]. Sent once or, after a loss, again; what is not
+/// kept any more is left out, which the offsets show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logs {
+    /// Of which task.
+    pub id: TaskId,
+    /// Of which attempt.
+    pub attempt: u32,
+    /// How many bytes that attempt had written before; at most [`MAX_LOG_OFFSET`].
+    pub offset: u64,
+    /// What it wrote then, at most [`MAX_LOG_PIECE`]; nothing asks how much the
+    /// submitter knows of.
+    pub bytes: Bytes,
 }
 
 /// See [`TaskRequest::Result`].

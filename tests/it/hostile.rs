@@ -34,6 +34,7 @@ mod datagrams;
 mod events;
 mod files;
 mod home;
+mod logs;
 mod messages;
 mod names;
 mod peers;

@@ -10,8 +10,8 @@ use pilot_local_api::identity::WhoAmI;
 use pilot_local_api::peers::{PeerView, PeersQuery, PingView, ResolveView};
 use pilot_local_api::status::StatusView;
 use pilot_local_api::tasks::{
-    AcceptRequest, AcceptedTask, CancelRequest, ListQuery, ResultView, Role, SendResultsRequest,
-    SubmitRequest, TaskState, TaskView, WaitQuery,
+    AcceptRequest, AcceptedTask, CancelRequest, ListQuery, ReleaseRequest, ResultView, Role,
+    SendResultsRequest, SubmitRequest, TaskState, TaskView, WaitQuery,
 };
 use pilot_local_api::transfers::{Keep, PathText, SendRequest, TransferView, TransfersQuery};
 use pilot_local_api::trust::{TrustRequest, TrustState, TrustView};
@@ -155,6 +155,18 @@ impl Api {
         let claim = Some(claim.to_owned());
         let request = AcceptRequest { claim, ..AcceptRequest::default() };
         self.runtime.block_on(self.client.accept(&request))
+    }
+
+    pub fn accept_as_asked(&self, request: &AcceptRequest) -> Answer<Option<AcceptedTask>> {
+        self.runtime.block_on(self.client.accept(request))
+    }
+
+    pub fn release(&self, id: TaskId, request: &ReleaseRequest) -> Answer<TaskView> {
+        self.runtime.block_on(self.client.release(id, request))
+    }
+
+    pub fn write_log(&self, id: TaskId, bytes: &[u8]) -> Answer<()> {
+        self.runtime.block_on(self.client.write_log(id, bytes.to_vec().into()))
     }
 
     /// Ends a task well, with `data`.

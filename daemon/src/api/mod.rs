@@ -14,6 +14,7 @@ mod identity;
 mod inbox;
 mod inputs;
 mod listener;
+mod logs;
 mod messages;
 mod metrics;
 mod network;

@@ -5,8 +5,8 @@ use pilot_local_api::errors::ErrorBody;
 use utoipa::OpenApi;
 
 use super::{
-    doctor, events, identity, inbox, messages, metrics, network, peers, polo, results, status,
-    submitted, tasks, transfers, trust, worker,
+    doctor, events, identity, inbox, logs, messages, metrics, network, peers, polo, results,
+    status, submitted, tasks, transfers, trust, worker,
 };
 
 #[derive(OpenApi)]
@@ -48,6 +48,8 @@ use super::{
         worker::decline,
         worker::fail,
         worker::release,
+        logs::write,
+        logs::read,
         worker::attachment_bytes,
         transfers::send,
         transfers::list,

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::failure::Failure;
 use super::listener::OwnUser;
 use super::{
-    doctor, events, identity, inbox, messages, metrics, network, openapi, peers, polo, results,
-    status, submitted, tasks, transfers, trust, worker,
+    doctor, events, identity, inbox, logs, messages, metrics, network, openapi, peers, polo,
+    results, status, submitted, tasks, transfers, trust, worker,
 };
 use crate::node::Node;
 
@@ -70,6 +70,7 @@ fn router(node: Arc<Node>) -> Router {
         .route(routes::TASK_DECLINE, post(worker::decline))
         .route(routes::TASK_FAIL, post(worker::fail))
         .route(routes::TASK_RELEASE, post(worker::release))
+        .route(routes::TASK_LOGS, get(logs::read).post(logs::write))
         .route(routes::TASK_CANCEL, post(submitted::cancel))
         .route(routes::TASK_RETRY, post(submitted::retry))
         .route(routes::TASK_EXPLAIN, get(submitted::explain))

@@ -7,6 +7,7 @@ pub(crate) mod bodies;
 pub(crate) mod cards;
 pub(crate) mod events;
 pub(crate) mod inbox;
+pub(crate) mod logs;
 pub(crate) mod messages;
 pub(crate) mod meta;
 pub(crate) mod receipts;

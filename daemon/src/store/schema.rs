@@ -202,4 +202,20 @@ CREATE TABLE receipts_owed (
 ) STRICT;
 CREATE INDEX receipts_due ON receipts_owed (not_before, seq);
 ",
+    "
+-- What the commands of tasks wrote that this node gave to others: pieces, each
+-- with how many bytes its attempt had written before. And how much all of them are.
+CREATE TABLE task_logs (
+    key     INTEGER PRIMARY KEY,
+    id      BLOB NOT NULL,
+    attempt INTEGER NOT NULL,
+    start   INTEGER NOT NULL,
+    bytes   BLOB NOT NULL,
+    UNIQUE (id, attempt, start)
+) STRICT;
+CREATE TABLE task_logs_size (
+    bytes INTEGER NOT NULL
+) STRICT;
+INSERT INTO task_logs_size (bytes) VALUES (0);
+",
 ];

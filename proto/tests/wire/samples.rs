@@ -15,8 +15,9 @@ use pilot_proto::registry::{
     Register, Registered, Request, View,
 };
 use pilot_proto::tasks::{
-    Attached, Cancel, Fetch, InlineFile, InputRef, Load, Offer, Passed, ResultBody, ResultExtras,
-    TaskAnswer, TaskBody, TaskExtras, TaskRefusal, TaskRequest, TaskResult, Update, WorkState,
+    Attached, Cancel, Fetch, InlineFile, InputRef, Load, Logs, Offer, Passed, ResultBody,
+    ResultExtras, TaskAnswer, TaskBody, TaskExtras, TaskRefusal, TaskRequest, TaskResult, Update,
+    WorkState,
 };
 use pilot_proto::text::Text;
 use pilot_proto::trust::{TrustAnswer, TrustOffer};
@@ -353,6 +354,9 @@ pub(crate) fn task_requests() -> Vec<(&'static str, TaskRequest)> {
     requests.push(("ask", TaskRequest::Ask));
     requests.push(("fetch", TaskRequest::Fetch(bare)));
     requests.push(("fetch with a pass", TaskRequest::Fetch(with_pass)));
+    let bytes = Bytes::from_static(b"line\n");
+    let logs = Logs { id: task_id(), attempt: 1, offset: 300, bytes };
+    requests.push(("logs", TaskRequest::Logs(logs)));
     requests
 }
 
@@ -375,6 +379,7 @@ pub(crate) fn task_answers() -> Vec<(&'static str, TaskAnswer)> {
         ("load", TaskAnswer::Load(Load { hands: 4, tasks: 300 })),
         ("passed", TaskAnswer::Passed(Box::new(Passed { body: body.into(), attached: None }))),
         ("passed with files", TaskAnswer::Passed(Box::new(with_files))),
+        ("logged", TaskAnswer::Logged { end: 300 }),
     ]
 }
 

@@ -3,7 +3,7 @@
 use pilot_local_api::{Client, routes};
 use pilot_tests::{Node, NodeOptions, Programs};
 
-const ROUTES: [&str; 46] = [
+const ROUTES: [&str; 47] = [
     routes::WHOAMI,
     routes::STATUS,
     routes::NETCHECK,
@@ -29,6 +29,7 @@ const ROUTES: [&str; 46] = [
     routes::TASK_DECLINE,
     routes::TASK_FAIL,
     routes::TASK_RELEASE,
+    routes::TASK_LOGS,
     routes::TASK_CANCEL,
     routes::TASK_RETRY,
     routes::TASK_EXPLAIN,

@@ -158,7 +158,8 @@ impl Submitter {
             | TaskAnswer::Updated
             | TaskAnswer::Receipt(_)
             | TaskAnswer::Load(_)
-            | TaskAnswer::Passed(_) => false,
+            | TaskAnswer::Passed(_)
+            | TaskAnswer::Logged { .. } => false,
         };
         if !settled {
             self.outbox.pause(id, now);
@@ -225,7 +226,8 @@ fn offer_answer(answer: &TaskAnswer) -> OfferAnswer {
         | TaskAnswer::Updated
         | TaskAnswer::Receipt(_)
         | TaskAnswer::Load(_)
-        | TaskAnswer::Passed(_) => OfferAnswer::Later("the peer gave an answer out of place"),
+        | TaskAnswer::Passed(_)
+        | TaskAnswer::Logged { .. } => OfferAnswer::Later("the peer gave an answer out of place"),
     }
 }
 

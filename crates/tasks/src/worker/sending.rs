@@ -114,7 +114,8 @@ impl Worker {
             | TaskAnswer::Cancelling
             | TaskAnswer::Receipt(_)
             | TaskAnswer::Load(_)
-            | TaskAnswer::Passed(_) => {
+            | TaskAnswer::Passed(_)
+            | TaskAnswer::Logged { .. } => {
                 self.outbox.pause(&key.id, now);
             }
         }
@@ -148,7 +149,8 @@ impl Worker {
             | TaskAnswer::Cancelling
             | TaskAnswer::Updated
             | TaskAnswer::Load(_)
-            | TaskAnswer::Passed(_) => {
+            | TaskAnswer::Passed(_)
+            | TaskAnswer::Logged { .. } => {
                 self.outbox.pause(id, now);
             }
         }

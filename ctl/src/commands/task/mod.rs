@@ -8,6 +8,7 @@ mod explain;
 mod fail;
 mod get;
 mod list;
+mod logs;
 mod many;
 mod map;
 mod merge;
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     Watch(watch::Args),
     Progress(progress::Args),
     Release(release::Args),
+    Logs(logs::Args),
     Decline(decline::Args),
     Fail(fail::Args),
     Cancel(cancel::Args),
@@ -68,6 +70,7 @@ pub(crate) async fn run(command: Command, ctl: &Ctl) -> Result<(), Failure> {
         Command::Result(args) => result::run(args, ctl).await,
         Command::Watch(args) => Box::pin(watch::run(args, ctl)).await,
         Command::Progress(args) => progress::run(args, ctl).await,
+        Command::Logs(args) => Box::pin(logs::run(args, ctl)).await,
         Command::Release(args) => release::run(args, ctl).await,
         Command::Decline(args) => decline::run(args, ctl).await,
         Command::Fail(args) => fail::run(args, ctl).await,

@@ -28,6 +28,8 @@ pub(super) struct Desk {
     /// The deadline that the clock's driver waits for.
     armed: Option<Timestamp>,
     sends: Vec<Outgoing>,
+    /// Tasks of which more is known that their commands wrote.
+    pub(super) logged: Vec<TaskId>,
     said: Said,
     owing: Owing,
 }
@@ -49,6 +51,7 @@ pub(super) enum Effect {
     Unbound(Process),
     /// The rendezvous is to be told of a receipt.
     Receipt,
+    Logged(TaskId),
 }
 
 impl Effect {
@@ -63,7 +66,8 @@ impl Effect {
             | Self::Place
             | Self::Bound(_)
             | Self::Unbound(_)
-            | Self::Receipt => false,
+            | Self::Receipt
+            | Self::Logged(_) => false,
         }
     }
 }
@@ -84,7 +88,16 @@ impl Desk {
             worker.restore(record);
         }
         let owing = Owing::new(key);
-        Ok(Self { submitter, worker, epoch, armed: None, sends: Vec::new(), said, owing })
+        Ok(Self {
+            submitter,
+            worker,
+            epoch,
+            armed: None,
+            sends: Vec::new(),
+            logged: Vec::new(),
+            said,
+            owing,
+        })
     }
 
     /// Makes sure that a submitted task is in memory if it exists.
@@ -125,7 +138,7 @@ impl Desk {
 
     /// Takes what the machines decided: what to write, and what to do after that.
     pub(super) fn drain(&mut self, batch: &mut Batch) -> Vec<Effect> {
-        let mut effects = Vec::new();
+        let mut effects: Vec<_> = self.logged.drain(..).map(Effect::Logged).collect();
         while let Some(output) = self.submitter.poll_output() {
             match output {
                 SubmitterOutput::Persist(record) => {
@@ -199,7 +212,8 @@ impl Desk {
                 | Effect::Place
                 | Effect::Bound(_)
                 | Effect::Unbound(_)
-                | Effect::Receipt => {}
+                | Effect::Receipt
+                | Effect::Logged(_) => {}
             }
         }
     }

@@ -6,6 +6,7 @@ mod files;
 mod leases;
 mod links;
 mod loading;
+mod logs;
 mod news;
 mod passing;
 mod placing;
@@ -37,6 +38,8 @@ pub(crate) use files::LoadError;
 use leases::Leases;
 pub(crate) use leases::ProcessError;
 use loading::Loading;
+pub(crate) use logs::LogReader;
+use logs::LogSender;
 use passing::Begun;
 use placing::Places;
 pub(crate) use results::WorkGiven;
@@ -78,6 +81,8 @@ pub(crate) struct TasksService {
     shelves: Shelves,
     begun: Mutex<Begun>,
     leases: Leases,
+    logs: Arc<LogSender>,
+    log_watchers: Watchers<TaskId>,
     /// Rings when a record answers for a transfer, which may have ended.
     loaded: Notify,
     watchers: Watchers<TaskId>,
@@ -120,6 +125,8 @@ impl TasksService {
             shelves: Shelves::new(home),
             begun: Mutex::default(),
             leases: Leases::default(),
+            logs: LogSender::new(tasks, stop),
+            log_watchers: Watchers::default(),
             loaded: Notify::new(),
             watchers: Watchers::default(),
             links: Links::new(tasks, stop),
@@ -135,6 +142,7 @@ impl TasksService {
         tasks.spawn(Arc::clone(&service).watch_the_files());
         tasks.spawn(Arc::clone(&service).place_all());
         tasks.spawn(Arc::clone(&service).tidy_up());
+        tasks.spawn(Arc::clone(&service).sweep_logs());
         service.watch_processes();
         Ok(service)
     }
@@ -144,6 +152,9 @@ impl TasksService {
         if self.overlay.set(overlay).is_err() {
             tracing::error!("the tasks service was connected twice");
             return;
+        }
+        if let Some(overlay) = self.overlay.get() {
+            self.logs.connect(overlay.clone());
         }
         let (peers, owed) = {
             let desk = self.desk();
@@ -313,6 +324,7 @@ impl TasksService {
             Effect::Owed(peer) => self.wake_link(peer),
             Effect::Place => self.places.wake(),
             Effect::Bound(process) => self.watch_process(process),
+            Effect::Logged(id) => self.log_watchers.tell(id, 0),
             Effect::Unbound(process) => self.unwatch_process(&process),
             Effect::Receipt => self.receipts.ring(),
             Effect::Unload(transfer) => {

@@ -132,7 +132,8 @@ impl TasksService {
                 | TaskAnswer::Updated
                 | TaskAnswer::Receipt(_)
                 | TaskAnswer::Refused(_)
-                | TaskAnswer::Load(_) => None,
+                | TaskAnswer::Load(_)
+                | TaskAnswer::Logged { .. } => None,
             }
         };
         timeout(PATIENCE, asked).await.ok().flatten()

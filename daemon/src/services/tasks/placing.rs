@@ -367,7 +367,8 @@ impl TasksService {
             | TaskAnswer::Updated
             | TaskAnswer::Receipt(_)
             | TaskAnswer::Refused(_)
-            | TaskAnswer::Passed(_) => None,
+            | TaskAnswer::Passed(_)
+            | TaskAnswer::Logged { .. } => None,
         }
     }
 

@@ -93,6 +93,7 @@ impl TasksService {
             TaskRequest::Result(result) => self.decide_result(peer, result, share).await?,
             TaskRequest::Cancel(cancel) => self.decide_cancel(peer, cancel).await?,
             TaskRequest::Update(update) => self.decide_update(peer, &update).await?,
+            TaskRequest::Logs(logs) => self.decide_logs(peer, logs).await?,
             TaskRequest::Ask => return Ok((TaskAnswer::Load(self.own_load()), None)),
             TaskRequest::Fetch(fetch) => return Ok((self.give(peer, &fetch).await, None)),
         };
@@ -260,7 +261,8 @@ async fn answer_all(
             | TaskAnswer::Updated
             | TaskAnswer::Receipt(_)
             | TaskAnswer::Refused(_)
-            | TaskAnswer::Load(_) => MAX_ANSWER_FRAME,
+            | TaskAnswer::Load(_)
+            | TaskAnswer::Logged { .. } => MAX_ANSWER_FRAME,
         };
         send_frame(send, &answer, limit).await?;
     }

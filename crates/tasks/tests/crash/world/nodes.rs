@@ -36,7 +36,8 @@ impl World {
             TaskRequest::Update(_)
             | TaskRequest::Result(_)
             | TaskRequest::Ask
-            | TaskRequest::Fetch(_) => panic!("sent the wrong way"),
+            | TaskRequest::Fetch(_)
+            | TaskRequest::Logs(_) => panic!("sent the wrong way"),
         }
     }
 
@@ -61,7 +62,8 @@ impl World {
             TaskRequest::Offer(_)
             | TaskRequest::Cancel(_)
             | TaskRequest::Ask
-            | TaskRequest::Fetch(_) => panic!("sent the wrong way"),
+            | TaskRequest::Fetch(_)
+            | TaskRequest::Logs(_) => panic!("sent the wrong way"),
         }
     }
 
