@@ -254,4 +254,6 @@ pub enum TaskRefusal {
     Internal,
     /// The results that are its input are on their way, or cannot be had now; try later.
     Inputs,
+    /// The results that are its input are no longer to be had.
+    NoInputs,
 }

@@ -55,6 +55,8 @@ pub struct Candidate {
     pub busy: Option<u32>,
     /// How many of this node's tasks were given to it and are not over.
     pub given: usize,
+    /// Whether it takes files of this node.
+    pub takes_files: bool,
     /// The time there and back.
     pub rtt: Option<Duration>,
     /// Its reputation.
@@ -82,14 +84,27 @@ pub struct Choice {
 }
 
 /// Chooses among `candidates` for a task of `pool`; `declined_by` are those
-/// that did not want it.
+/// that did not want it, and `has_files` says that it has some that go ahead.
 #[must_use]
-pub fn choose(pool: &Pool, candidates: &[Candidate], declined_by: &[NodeId]) -> Choice {
+pub fn choose(
+    pool: &Pool,
+    candidates: &[Candidate],
+    declined_by: &[NodeId],
+    has_files: bool,
+) -> Choice {
     let prefer = if pool.prefer.is_empty() { &USUAL[..] } else { &pool.prefer };
     let mut able = Vec::new();
     let mut verdicts = Vec::new();
+    // Where nobody is at work, a task would wait for somebody who may never come.
+    let some_work = candidates.iter().any(|candidate| {
+        let bars = hindrance(pool, candidate, declined_by, has_files);
+        candidate.hands.is_some_and(|hands| hands > 0)
+            && bars.is_none_or(|bars| matches!(bars, Hindrance::Full { .. }))
+    });
     for candidate in candidates {
-        match hindrance(pool, candidate, declined_by) {
+        let idle = some_work && candidate.hands.is_none_or(|hands| hands == 0);
+        let bars = hindrance(pool, candidate, declined_by, has_files);
+        match bars.or_else(|| idle.then_some(Hindrance::Nobody)) {
             None => able.push(candidate),
             Some(hindrance) => verdicts.push((candidate, hindrance)),
         }
@@ -120,6 +135,8 @@ enum Hindrance {
     Lacks(Tag),
     Offline,
     Declined,
+    NoFiles,
+    Nobody,
     Full { given: usize, hands: u32 },
 }
 
@@ -128,9 +145,9 @@ impl Hindrance {
     const fn rank(&self) -> u8 {
         match self {
             Self::Barred(_) => 0,
-            Self::Lacks(_) => 1,
+            Self::Lacks(_) | Self::NoFiles => 1,
             Self::Declined => 2,
-            Self::Offline => 3,
+            Self::Offline | Self::Nobody => 3,
             Self::Full { .. } => 4,
         }
     }
@@ -141,6 +158,8 @@ impl Hindrance {
             Self::Lacks(tag) => format!("has no tag {tag}"),
             Self::Declined => "declined it".to_owned(),
             Self::Offline => "is not online".to_owned(),
+            Self::NoFiles => "does not allow this node to send it files".to_owned(),
+            Self::Nobody => "has nobody at work, and others have".to_owned(),
             Self::Full { given, hands } => {
                 format!("has {given} tasks of this node already, and {hands} at work on them")
             }
@@ -148,12 +167,20 @@ impl Hindrance {
     }
 }
 
-fn hindrance(pool: &Pool, candidate: &Candidate, declined_by: &[NodeId]) -> Option<Hindrance> {
+fn hindrance(
+    pool: &Pool,
+    candidate: &Candidate,
+    declined_by: &[NodeId],
+    has_files: bool,
+) -> Option<Hindrance> {
     if let Some(why) = candidate.barred {
         return Some(Hindrance::Barred(why));
     }
     if let Some(tag) = pool.tags.iter().find(|tag| !candidate.tags.contains(tag)) {
         return Some(Hindrance::Lacks(tag.clone()));
+    }
+    if has_files && !candidate.takes_files {
+        return Some(Hindrance::NoFiles);
     }
     if declined_by.contains(&candidate.peer) {
         return Some(Hindrance::Declined);

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use pilot_identity::{NodeId, Outcome, Timestamp};
-use pilot_proto::TaskId;
+use pilot_proto::{TaskId, TransferId};
 use serde::{Deserialize, Serialize};
 
 use crate::placement::{Pool, Verdict};
@@ -44,6 +44,8 @@ pub struct Plan {
     pub inputs: Vec<TaskId>,
     /// Whether the result stays at the worker.
     pub leave_result: bool,
+    /// Whether there are files that are kept until its worker is known.
+    pub has_kept_files: bool,
 }
 
 /// A task that has to be over before another begins.
@@ -72,6 +74,10 @@ pub struct SubmittedExtras {
     pub declined_by: Vec<NodeId>,
     /// What was thought of each candidate when a worker was last looked for.
     pub verdicts: Vec<Verdict>,
+    /// Transfers of files to workers that are not chosen any more, until they
+    /// are cancelled.
+    #[serde(skip)]
+    pub unload: Vec<TransferId>,
     /// The digest of the body as it was submitted, if it is another now.
     pub asked: Option<pilot_identity::Digest>,
 }

@@ -189,13 +189,17 @@ impl Submitter {
     /// Takes note of a change of the record: next revision, onto the disk,
     /// watchers told.
     fn commit(&mut self, id: &TaskId) {
+        let left: Vec<TransferId> = match self.shelf.get_mut(id) {
+            Some(task) => std::mem::take(&mut task.extras.unload),
+            None => Vec::new(),
+        };
         let Some(task) = self.shelf.changed(id) else { return };
         let (id, revision) = (task.terms.id, task.revision);
         let ended = task.ending().is_some();
         let waited_for = task.ending().and_then(|_| task.awaits_files());
         let of_no_use = waited_for.map(|files| files.transfer);
         self.outputs.push_back(SubmitterOutput::Persist(Box::new(task.clone())));
-        self.outputs.extend(of_no_use.map(SubmitterOutput::Unload));
+        self.outputs.extend(left.into_iter().chain(of_no_use).map(SubmitterOutput::Unload));
         self.outputs.push_back(SubmitterOutput::Changed { id, revision });
         if ended {
             self.note_ended(&id);

@@ -376,6 +376,7 @@ pub(crate) fn task_answers() -> Vec<(&'static str, TaskAnswer)> {
         ("superseded", TaskAnswer::Refused(TaskRefusal::Superseded)),
         ("internal", TaskAnswer::Refused(TaskRefusal::Internal)),
         ("inputs", TaskAnswer::Refused(TaskRefusal::Inputs)),
+        ("no inputs", TaskAnswer::Refused(TaskRefusal::NoInputs)),
         ("load", TaskAnswer::Load(Load { hands: 4, tasks: 300 })),
         ("passed", TaskAnswer::Passed(Box::new(Passed { body: body.into(), attached: None }))),
         ("passed with files", TaskAnswer::Passed(Box::new(with_files))),

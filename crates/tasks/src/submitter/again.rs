@@ -26,6 +26,12 @@ pub enum RetryError {
     /// Nothing can be done before its deadline any more.
     #[error("its deadline has passed")]
     TooLate,
+    /// The task whose result is its input has none.
+    #[error("task {id}, whose result is its input, did not succeed; try that one again first")]
+    NoInput {
+        /// Which.
+        id: TaskId,
+    },
     /// Its files would have to be copied again.
     #[error("its files never got to the worker and are not kept; submit it again")]
     NoFiles,
@@ -47,8 +53,13 @@ impl Submitter {
     /// [`RetryError`] if it is not to be tried again.
     pub fn retry(&mut self, id: &TaskId, now: Timestamp) -> Result<(), RetryError> {
         let checked = self.may_retry(id, now);
+        let over = self.are_over(id);
         let Some(task) = self.shelf.get_mut(id).filter(|_| checked.is_ok()) else {
             self.promise_again(id);
+            let after = self.shelf.get(id).map(|task| task.extras.plan.after.clone());
+            for dependency in after.into_iter().flatten() {
+                self.sweep(&dependency.id);
+            }
             self.sweep(id);
             return checked;
         };
@@ -57,17 +68,30 @@ impl Submitter {
         task.cancel = None;
         task.extras.dead = false;
         task.extras.declined_by.clear();
-        // A task that failed because of another one does not wait for that again.
-        for dependency in &mut task.extras.plan.after {
-            dependency.over = true;
+        // It does not wait again for what was over, however that went.
+        for (dependency, is_over) in task.extras.plan.after.iter_mut().zip(over) {
+            dependency.over = is_over;
         }
         task.begin_again(ending, Wait::Pause { until: now }, now, "tried again by hand");
         let task = task.clone();
         self.remember_key(&task);
+        self.enter(id);
         self.forget_handed(id);
         self.commit(id);
         self.advance(id, now);
+        let after = task.extras.plan.after.iter().map(|dependency| dependency.id);
+        for id in after {
+            self.sweep(&id);
+        }
         Ok(())
+    }
+
+    /// Whether each of the tasks is over that one comes after. The shell has
+    /// restored those that are settled.
+    fn are_over(&self, id: &TaskId) -> Vec<bool> {
+        let after = self.shelf.get(id).map(|task| task.extras.plan.after.as_slice());
+        let is_over = |id: &TaskId| self.shelf.get(id).is_none_or(|task| task.ending().is_some());
+        after.unwrap_or_default().iter().map(|dependency| is_over(&dependency.id)).collect()
     }
 
     fn may_retry(&self, id: &TaskId, now: Timestamp) -> Result<(), RetryError> {
@@ -81,6 +105,13 @@ impl Submitter {
         }
         if task.awaits_files().is_some() {
             return Err(RetryError::NoFiles);
+        }
+        let has_failed = |input: &&TaskId| {
+            let ending = self.shelf.get(input).and_then(SubmittedTask::ending);
+            ending.is_some_and(|ending| ending.outcome != Outcome::Succeeded)
+        };
+        if let Some(input) = task.extras.plan.inputs.iter().find(has_failed) {
+            return Err(RetryError::NoInput { id: *input });
         }
         if task.terms.deadline.is_some_and(|deadline| deadline <= now) {
             return Err(RetryError::TooLate);
@@ -114,6 +145,22 @@ impl SubmittedTask {
         }
     }
 
+    /// Looks for another worker of its pool; who was chosen has not declined.
+    pub(super) fn go_elsewhere(&mut self, ending: Ending, cause: &str) {
+        let now = ending.at;
+        self.begin_again(ending, Wait::Pause { until: now }, now, cause);
+    }
+
+    /// Forgets who was chosen from its pool, and the files that are with it.
+    pub(super) fn leave_worker(&mut self) {
+        self.extras.placed = false;
+        if self.extras.plan.pool.is_some() {
+            let on_their_way = self.awaits_files().map(|files| files.transfer);
+            self.extras.unload.extend(on_their_way);
+            self.freight = None;
+        }
+    }
+
     fn again(&self, ending: &Ending, for_good: bool) -> Option<Again> {
         let deadline = self.terms.deadline;
         if self.cancel.is_some() || deadline.is_some_and(|deadline| deadline <= ending.at) {
@@ -142,7 +189,7 @@ impl SubmittedTask {
         }
         self.extras.past.push(PastAttempt { attempt, peer, outcome, at, reason, delivery });
         self.terms.attempt = attempt.saturating_add(1);
-        self.extras.placed = false;
+        self.leave_worker();
         (self.heard, self.percent) = (0, None);
         self.note.clear();
         let next = format!("attempt {} is made", self.terms.attempt);

@@ -6,7 +6,7 @@ use pilot_proto::tasks::MAX_NOTE;
 use pilot_proto::text::Text;
 
 use super::Submitter;
-use crate::submitted::{SubmittedPhase, SubmittedTask};
+use crate::submitted::{Ending, SubmittedPhase, SubmittedTask};
 
 impl Submitter {
     /// All files of a task are in the worker's inbox: it is offered from now
@@ -30,8 +30,16 @@ impl Submitter {
             return self.sweep(id);
         };
         let reason = Text::<MAX_NOTE>::clipped(reason);
-        task.end_by_daemon(Outcome::Cancelled, reason.as_str(), now);
+        if task.extras.plan.pool.is_some() {
+            // Nobody has heard of it; another worker may have room for them.
+            let (outcome, delivery) = (Outcome::Declined, None);
+            let ending = Ending { outcome, at: now, reason: reason.into_string(), delivery };
+            task.end_or_again(ending, false, "its files did not get to this worker");
+        } else {
+            task.end_by_daemon(Outcome::Cancelled, reason.as_str(), now);
+        }
         self.commit(id);
+        self.go_on(id, now);
     }
 }
 

@@ -70,15 +70,16 @@ impl Submitter {
     }
 
     /// The tasks for which a worker is to be found, or inputs to be made
-    /// ready, in the order of their turns; at most `max` of each pool, so that
-    /// those that nobody can do are not in the way of the others.
+    /// ready, in the order of their turns; at most `max` of those that are alike,
+    /// so that what nobody can do is not in the way of the others.
     #[must_use]
     pub fn unplaced(&self, max: usize) -> Vec<TaskId> {
-        let mut taken: BTreeMap<Option<&Pool>, usize> = BTreeMap::new();
+        let mut taken: BTreeMap<(Option<&Pool>, &[NodeId]), usize> = BTreeMap::new();
         let mut ids = Vec::new();
         for (_, _, id) in &self.holding.unplaced {
-            let pool = self.shelf.get(id).and_then(|task| task.extras.plan.pool.as_ref());
-            let count = taken.entry(pool).or_default();
+            let Some(task) = self.shelf.get(id) else { continue };
+            let alike = (task.extras.plan.pool.as_ref(), task.extras.declined_by.as_slice());
+            let count = taken.entry(alike).or_default();
             if *count < max {
                 *count += 1;
                 ids.push(*id);
@@ -128,6 +129,7 @@ impl Submitter {
         task.offer(now, cause);
         let turn = turn_of(task);
         self.holding.unplaced.remove(&turn);
+        self.holding.handed.remove(id);
         self.commit(id);
         true
     }
@@ -165,11 +167,11 @@ impl Submitter {
         let handed = self.holding.handed.contains(id);
         let Some(task) = self.shelf.get_mut(id).filter(|task| {
             let is_queued = matches!(task.phase, SubmittedPhase::Queued { .. });
-            is_queued && !handed && task.extras.plan.pool.is_some() && task.freight.is_none()
+            is_queued && !handed && task.extras.plan.pool.is_some()
         }) else {
             return false;
         };
-        task.extras.placed = false;
+        task.leave_worker();
         task.hold(Wait::Worker { why: String::new() }, now, "its worker is not reached");
         let turn = turn_of(task);
         self.holding.unplaced.insert(turn);
@@ -224,7 +226,9 @@ impl Submitter {
         self.holding.handed.remove(id);
         let Some(ending) = task.ending() else { return };
         let (id, outcome, at) = (*id, ending.outcome, ending.at);
-        let key = key.filter(|key| self.holding.leave_queue(key, &turn));
+        // Whoever has to be told to stop may still be at it.
+        let is_free = !task.owes_cancel();
+        let key = key.filter(|key| self.holding.leave_queue(key, &turn) && is_free);
         if key.is_some() || self.holding.dependents.contains_key(&id) {
             self.holding.ended.push_back(Ended { id, outcome, at, key });
         }
@@ -247,12 +251,12 @@ impl Submitter {
     }
 
     fn on_dependency_over(&mut self, id: &TaskId, over: &TaskId, outcome: Outcome, now: Timestamp) {
-        let Some(task) = self.shelf.get_mut(id).filter(|task| task.ending().is_none()) else {
+        let Some(task) = self.shelf.get_mut(id).filter(|task| is_held(task)) else { return };
+        let mut awaited = task.extras.plan.after.iter_mut();
+        let Some(dependency) = awaited.find(|known| known.id == *over && !known.over) else {
             return;
         };
-        for dependency in task.extras.plan.after.iter_mut().filter(|known| known.id == *over) {
-            dependency.over = true;
-        }
+        dependency.over = true;
         let dispensable = task.extras.plan.run_anyway && !task.extras.plan.inputs.contains(over);
         if outcome != Outcome::Succeeded && !dispensable {
             let reason = without(over, outcome);
@@ -269,7 +273,7 @@ impl Submitter {
     /// that it comes after has ended, if it cannot be done for that.
     pub(super) fn enter(&mut self, id: &TaskId) {
         let Some(task) = self.shelf.get(id) else { return };
-        if task.ending().is_some() {
+        if task.ending().is_some() && !task.owes_cancel() {
             return;
         }
         if is_held(task) {
@@ -283,7 +287,10 @@ impl Submitter {
 
     /// An offer of it is handed to a link, or was by who wrote the record.
     pub(super) fn note_handed(&mut self, id: &TaskId) {
-        if self.shelf.get(id).is_some_and(|task| task.extras.plan.pool.is_some()) {
+        let is_offered = |task: &SubmittedTask| {
+            task.extras.plan.pool.is_some() && matches!(task.phase, SubmittedPhase::Queued { .. })
+        };
+        if self.shelf.get(id).is_some_and(is_offered) {
             self.holding.handed.insert(*id);
         }
     }

@@ -114,8 +114,10 @@ impl Submitter {
         }
         let is_old = task.terms.attempt != result.attempt;
         let stored = match task.extras.past.iter().find(|past| past.attempt == result.attempt) {
+            // Each attempt is its own worker's, and no other's of the same task.
+            Some(past) if past.peer != peer => return refused(TaskRefusal::Superseded),
             Some(past) => past.delivery.as_ref(),
-            None if is_old => return refused(TaskRefusal::Superseded),
+            None if is_old || task.peer != peer => return refused(TaskRefusal::Superseded),
             None => task.delivery(),
         };
         if let Some(stored) = stored {

@@ -148,7 +148,10 @@ impl Submitter {
                     self.outbox.block(id);
                     return;
                 }
-                TaskRefusal::Unknown | TaskRefusal::Superseded | TaskRefusal::Invalid => true,
+                TaskRefusal::Unknown
+                | TaskRefusal::Superseded
+                | TaskRefusal::Invalid
+                | TaskRefusal::NoInputs => true,
                 TaskRefusal::QueueFull
                 | TaskRefusal::DiskFull
                 | TaskRefusal::Internal
@@ -213,7 +216,13 @@ fn offer_answer(answer: &TaskAnswer) -> OfferAnswer {
             TaskRefusal::QueueFull => OfferAnswer::Later("the peer's queue is full"),
             TaskRefusal::DiskFull => OfferAnswer::Later("the peer's disk is full"),
             TaskRefusal::Internal => OfferAnswer::Later("the peer failed to store it"),
-            TaskRefusal::Inputs => OfferAnswer::Later("its inputs are on their way to the peer"),
+            TaskRefusal::Inputs => {
+                OfferAnswer::Later("its inputs are on their way to the peer, or not reached now")
+            }
+            TaskRefusal::NoInputs => OfferAnswer::Never(
+                Outcome::Failed,
+                "the results that are its input are no longer kept by their workers",
+            ),
             TaskRefusal::Invalid => {
                 OfferAnswer::Never(Outcome::Failed, "the peer found it invalid")
             }

@@ -129,7 +129,7 @@ impl Submitter {
                     let reason = "trust with the worker has ended".to_owned();
                     let (outcome, delivery) = (Outcome::Declined, None);
                     let ending = Ending { outcome, at: now, reason, delivery };
-                    task.end_or_again(ending, false, "trust with the worker has ended");
+                    task.go_elsewhere(ending, "trust with the worker has ended");
                     self.forget_handed(&id);
                     self.commit(&id);
                     self.advance(&id, now);

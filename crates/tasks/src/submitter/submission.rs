@@ -1,7 +1,7 @@
 //! New tasks.
 
 use core::time::Duration;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pilot_identity::{Digest, NodeId, Outcome, Timestamp};
 use pilot_proto::TaskId;
@@ -93,18 +93,12 @@ impl Submitter {
         submission: Submission,
         now: Timestamp,
     ) -> Result<Submitted, SubmitError> {
-        let after: Vec<TaskId> = submission.plan.after.iter().map(|known| known.id).collect();
-        let submitted = self.take(submission, now);
-        // Those that are settled were restored for this input alone.
-        for id in &after {
-            self.sweep(id);
-        }
-        submitted
+        let submitted = self.submit_all(vec![submission], now)?;
+        submitted.first().copied().ok_or(SubmitError::Full { limit: self.max_tasks })
     }
 
     /// Takes all of some tasks, which may come after each other, or none. What
-    /// is said of each is in the order in which they were taken: each behind
-    /// those it comes after, otherwise as they were given.
+    /// is said of each is in the order in which they were given.
     ///
     /// # Errors
     ///
@@ -112,29 +106,60 @@ impl Submitter {
     /// [`SubmitError::Cycle`] if some wait for each other.
     pub fn submit_all(
         &mut self,
-        submissions: Vec<Submission>,
+        mut submissions: Vec<Submission>,
         now: Timestamp,
     ) -> Result<Vec<Submitted>, SubmitError> {
-        let after: Vec<TaskId> = submissions
-            .iter()
-            .flat_map(|submission| submission.plan.after.iter().map(|known| known.id))
-            .collect();
+        self.resolve_keys(&mut submissions);
+        // Those that are settled were restored for this input alone.
+        let mut restored: Vec<TaskId> = Vec::new();
+        for submission in &submissions {
+            let key = submission.idempotency_key.as_ref();
+            restored.extend(key.and_then(|key| self.keys.get(key)));
+            restored.push(submission.id);
+            restored.extend(submission.plan.after.iter().map(|known| known.id));
+        }
         let taken = self.check_all(&submissions).and_then(|order| {
             let mut left: Vec<Option<Submission>> = submissions.into_iter().map(Some).collect();
-            let in_turn = order.into_iter().filter_map(|place| left.get_mut(place)?.take());
-            in_turn.map(|submission| self.take(submission, now)).collect()
+            let mut taken: Vec<Option<Submitted>> = vec![None; left.len()];
+            for place in order {
+                let submission = left.get_mut(place).and_then(Option::take);
+                if let (Some(submission), Some(slot)) = (submission, taken.get_mut(place)) {
+                    *slot = Some(self.take(submission, now)?);
+                }
+            }
+            Ok(taken.into_iter().flatten().collect())
         });
-        for id in &after {
+        for id in &restored {
             self.sweep(id);
         }
         taken
     }
 
+    /// Lets those that come after a task which was submitted before, under
+    /// another id, come after that.
+    fn resolve_keys(&self, submissions: &mut [Submission]) {
+        let known: BTreeMap<TaskId, TaskId> = submissions
+            .iter()
+            .filter_map(|submission| {
+                let key = submission.idempotency_key.as_ref()?;
+                Some((submission.id, *self.keys.get(key)?))
+            })
+            .collect();
+        for submission in submissions {
+            let plan = &mut submission.plan;
+            let after = plan.after.iter_mut().map(|dependency| &mut dependency.id);
+            for id in after.chain(&mut plan.inputs) {
+                *id = known.get(id).copied().unwrap_or(*id);
+            }
+        }
+    }
+
     /// The order in which all of these can be taken.
     fn check_all(&self, submissions: &[Submission]) -> Result<Vec<usize>, SubmitError> {
-        let mut ids = BTreeSet::new();
+        let (mut ids, mut keys) = (BTreeSet::new(), BTreeSet::new());
         for submission in submissions {
-            if !ids.insert(submission.id) {
+            let key = submission.idempotency_key.as_ref();
+            if !ids.insert(submission.id) || key.is_some_and(|key| !keys.insert(key)) {
                 return Err(SubmitError::Conflict { id: submission.id });
             }
         }
@@ -176,7 +201,6 @@ impl Submitter {
         if let Some(known) = known {
             for id in keyed.into_iter().chain([id]) {
                 self.promise_again(&id);
-                self.sweep(&id);
             }
             return known.map(|id| Submitted { id, new: false });
         }

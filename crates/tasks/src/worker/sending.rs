@@ -106,7 +106,8 @@ impl Worker {
                 TaskRefusal::QueueFull
                 | TaskRefusal::DiskFull
                 | TaskRefusal::Internal
-                | TaskRefusal::Inputs => {
+                | TaskRefusal::Inputs
+                | TaskRefusal::NoInputs => {
                     self.outbox.pause(&key.id, now);
                 }
             },
@@ -141,7 +142,8 @@ impl Worker {
                 TaskRefusal::QueueFull
                 | TaskRefusal::DiskFull
                 | TaskRefusal::Internal
-                | TaskRefusal::Inputs => {
+                | TaskRefusal::Inputs
+                | TaskRefusal::NoInputs => {
                     self.outbox.pause(id, now);
                 }
             },
