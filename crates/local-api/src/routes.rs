@@ -53,16 +53,16 @@ pub const TASK_WAIT: &str = "/v1/tasks/{id}/wait";
 pub const TASK_WATCH: &str = "/v1/tasks/{id}/watch";
 /// `GET ?attempt=` [`ResultView`](crate::tasks::ResultView); `still_running` before the end.
 pub const TASK_RESULT: &str = "/v1/tasks/{id}/result";
-/// `POST` a [`SendResultsRequest`](crate::tasks::SendResultsRequest); answers
+/// `POST ?claim=` a [`SendResultsRequest`](crate::tasks::SendResultsRequest); answers
 /// [`TaskView`](crate::tasks::TaskView).
 pub const TASK_RESULTS: &str = "/v1/tasks/{id}/results";
-/// `POST` a [`ProgressRequest`](crate::tasks::ProgressRequest); answers
+/// `POST ?claim=` a [`ProgressRequest`](crate::tasks::ProgressRequest); answers
 /// [`ProgressAnswer`](crate::tasks::ProgressAnswer).
 pub const TASK_PROGRESS: &str = "/v1/tasks/{id}/progress";
 /// `POST` a [`DeclineRequest`](crate::tasks::DeclineRequest); answers
 /// [`TaskView`](crate::tasks::TaskView).
 pub const TASK_DECLINE: &str = "/v1/tasks/{id}/decline";
-/// `POST` a [`FailRequest`](crate::tasks::FailRequest); answers
+/// `POST ?claim=` a [`FailRequest`](crate::tasks::FailRequest); answers
 /// [`TaskView`](crate::tasks::TaskView).
 pub const TASK_FAIL: &str = "/v1/tasks/{id}/fail";
 /// `POST` without a body: another attempt at a task that has ended otherwise than
@@ -70,10 +70,10 @@ pub const TASK_FAIL: &str = "/v1/tasks/{id}/fail";
 pub const TASK_RETRY: &str = "/v1/tasks/{id}/retry";
 /// `GET` [`ExplainView`](crate::tasks::ExplainView).
 pub const TASK_EXPLAIN: &str = "/v1/tasks/{id}/explain";
-/// `POST` a [`ReleaseRequest`](crate::tasks::ReleaseRequest); answers
+/// `POST ?claim=` a [`ReleaseRequest`](crate::tasks::ReleaseRequest); answers
 /// [`TaskView`](crate::tasks::TaskView).
 pub const TASK_RELEASE: &str = "/v1/tasks/{id}/release";
-/// `POST` bytes that the task's command wrote; answers nothing. `GET
+/// `POST ?claim=` bytes that the task's command wrote; answers nothing. `GET
 /// ?follow=&attempt=` NDJSON of [`LogPiece`](crate::tasks::LogPiece): what is kept,
 /// then with `follow=true` what comes, until the task has ended.
 pub const TASK_LOGS: &str = "/v1/tasks/{id}/logs";

@@ -174,6 +174,11 @@ impl ReceivedTask {
         freight::awaited(self.freight.as_ref())
     }
 
+    /// How it ends if it does now that its worker was asked to stop.
+    pub(crate) const fn stopped_as(&self) -> Outcome {
+        if self.extras.overtime { Outcome::Expired } else { Outcome::Cancelled }
+    }
+
     /// Whether its result stays on this node, for whoever may fetch it.
     #[must_use]
     pub fn leaves_result(&self) -> bool {
@@ -299,7 +304,8 @@ impl Record for ReceivedTask {
                 earlier(over, self.extras.not_before)
             }
             ReceivedPhase::Accepted { .. } | ReceivedPhase::Running { .. } => {
-                earlier(self.run_until(), self.cancel.as_ref().map(|cancel| cancel.until))
+                let run_until = self.run_until().filter(|_| !self.extras.overtime);
+                earlier(run_until, self.cancel.as_ref().map(|cancel| cancel.until))
             }
             ReceivedPhase::Finished { .. } | ReceivedPhase::Closed { .. } => None,
         }

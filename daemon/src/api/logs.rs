@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
-use pilot_local_api::tasks::{LogPiece, data_fields};
+use pilot_local_api::tasks::{ClaimQuery, LogPiece, data_fields};
 use pilot_proto::TaskId;
 use pilot_proto::tasks::MAX_LOG_PIECE;
 use serde::Deserialize;
@@ -42,12 +42,14 @@ pub(crate) struct LogsQuery {
 pub(crate) async fn write(
     State(node): State<Arc<Node>>,
     Task(id): Task,
+    Params(claim): Params<ClaimQuery>,
     bytes: Bytes,
 ) -> Result<StatusCode, Failure> {
     if bytes.len() > MAX_LOG_PIECE {
         let message = format!("{} bytes, {MAX_LOG_PIECE} are taken at once", bytes.len());
         return Err(Failure::new(pilot_local_api::ErrorCode::TooLarge, message));
     }
+    node.tasks().check_claim(id, claim.claim.as_deref())?;
     node.tasks().write_log(id, &bytes).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -117,6 +117,7 @@ fn plan(request: &SubmitRequest) -> Result<Plan, Failure> {
         run_anyway: request.on_dep_failure == OnDepFailure::Run,
         inputs: request.input_from.clone(),
         leave_result: request.leave_result,
+        has_kept_files: false,
     })
 }
 

@@ -29,19 +29,25 @@ pub(crate) async fn result(
     Task(id): Task,
     Params(query): Params<ResultQuery>,
 ) -> Result<Json<ResultView>, Failure> {
-    let (role, peer, now, reason) = match row(&node, id).await? {
+    let (role, peer, now, reason, has_result) = match row(&node, id).await? {
         Row::Submitted(task) => {
             match query.attempt.filter(|wanted| *wanted != task.terms.attempt) {
                 Some(wanted) => return attempt(&node, &task, wanted).await,
                 None => {
                     let reason = task.reason().into_owned();
-                    (Role::Submitted, task.worker(), task.state(), reason)
+                    (
+                        Role::Submitted,
+                        task.worker(),
+                        task.state(),
+                        reason,
+                        task.delivery().is_some(),
+                    )
                 }
             }
         }
         Row::Received(task) => {
             let reason = task.ending().map(|ending| ending.reason.clone()).unwrap_or_default();
-            (Role::Received, Some(task.peer), task.state(), reason)
+            (Role::Received, Some(task.peer), task.state(), reason, true)
         }
     };
     if !now.is_terminal() {
@@ -60,6 +66,7 @@ pub(crate) async fn result(
         return Err(Failure::new(ErrorCode::NotFound, message)
             .hint(format!("pilotctl task result {id}  # on the submitter's node")));
     }
+    let body = body.filter(|_| has_result);
     let body = match (body, role) {
         (Some(body), Role::Submitted) if body.extras.left => {
             let Some((body, attached)) = left(&node, id).await? else {
@@ -103,7 +110,7 @@ async fn attempt(
 
 /// A result that stays with its worker, fetched from there.
 async fn left(node: &Node, id: TaskId) -> Result<Option<(ResultBody, Option<Attached>)>, Failure> {
-    let Some(given) = node.tasks().result_here(id).await? else { return Ok(None) };
+    let Some(given) = node.tasks().left_result(id).await? else { return Ok(None) };
     let body = ResultBody::decode(&given.body).map_err(|error| Failure::internal(&error))?;
     Ok(Some((body, given.attached)))
 }

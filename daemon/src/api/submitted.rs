@@ -1,6 +1,5 @@
 //! What a submitter says: submit, cancel, retry; and why a task is where it is.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,6 @@ use pilot_local_api::identity::PeerIdentity;
 use pilot_local_api::tasks::{
     CancelRequest, CandidateView, ExplainView, Role, SubmitRequest, TaskView,
 };
-use pilot_proto::TaskId;
 use pilot_proto::tasks::MAX_NOTE;
 use pilot_tasks::SubmittedTask;
 
@@ -56,16 +54,12 @@ pub(crate) async fn submit_all(
     for request in requests {
         news.push(new_task(&node, request).await?);
     }
-    let ids: Vec<TaskId> = news.iter().map(|new| new.id).collect();
     let submitted = node.tasks().submit_all(news).await?;
-    let mut views = BTreeMap::new();
+    let mut views = Vec::with_capacity(submitted.len());
     for task in submitted {
-        views.insert(task.id, brief(&node, &row(&node, task.id).await?));
+        views.push(brief(&node, &row(&node, task.id).await?));
     }
-    // As they were asked for; with a key used before, the task of that key.
-    let mut asked: Vec<TaskView> = ids.iter().filter_map(|id| views.remove(id)).collect();
-    asked.extend(views.into_values());
-    Ok(Json(asked))
+    Ok(Json(views))
 }
 
 /// Takes a task back.

@@ -242,8 +242,12 @@ impl From<CallError> for Failure {
             | CallError::Release(ReleaseError::Ended { .. }) => {
                 Self::new(ErrorCode::Conflict, message).hint("pilotctl task list")
             }
+            CallError::NotHeld => {
+                Self::new(ErrorCode::Conflict, message).hint("pilotctl task accept --json")
+            }
             CallError::Retry(
-                RetryError::NotFailed { .. }
+                RetryError::NoInput { .. }
+                | RetryError::NotFailed { .. }
                 | RetryError::Stopping
                 | RetryError::TooLate
                 | RetryError::NoFiles,

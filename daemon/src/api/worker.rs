@@ -1,24 +1,24 @@
 //! What a worker says: accept, results, progress, release, decline, fail.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use pilot_local_api::ErrorCode;
 use pilot_local_api::tasks::{
-    AcceptRequest, AcceptedTask, DeclineRequest, FailRequest, Params, ProgressAnswer,
+    AcceptRequest, AcceptedTask, ClaimQuery, DeclineRequest, FailRequest, Params, ProgressAnswer,
     ProgressRequest, ReleaseRequest, ResultStatus, SendResultsRequest, TaskView, read_data_fields,
 };
+use pilot_local_api::{ErrorCode, MAX_RESPONSE_BODY};
 use pilot_proto::TaskId;
 use pilot_proto::tasks::{InlineFile, ResultBody, ResultExtras};
 use pilot_proto::text::Text;
 use pilot_tasks::WorkOutcome;
 
-use super::extract::{Body, Task};
+use super::extract::{Body, Params as Query, Task};
 use super::failure::Failure;
 use super::inputs::inputs;
 use super::submitted::check_note;
@@ -53,10 +53,29 @@ pub(crate) async fn accept(
     if request.claim.as_ref().is_some_and(|claim| claim.is_empty() || claim.len() > MAX_CLAIM) {
         return Err(Failure::invalid(format!("a claim has 1 to {MAX_CLAIM} bytes")));
     }
-    match node.tasks().accept(from, request.claim.as_deref(), request.bind, patience).await? {
-        Some(accepted) => Ok(Json(view(&node, accepted).await?).into_response()),
-        None => Ok(StatusCode::NO_CONTENT.into_response()),
+    let until = Instant::now() + patience;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let claim = request.claim.as_deref();
+        let Some(accepted) = node.tasks().accept(from, claim, request.bind, left).await? else {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        };
+        let view = view(&node, accepted).await?;
+        let text = serde_json::to_vec(&view).map_err(|error| Failure::internal(&error))?;
+        if text.len() <= MAX_RESPONSE_BODY {
+            return Ok(([(CONTENT_TYPE, "application/json")], text).into_response());
+        }
+        // Nobody could read it: it would be in the way of all others.
+        node.tasks().finish(view.id, unreadable()).await?;
     }
+}
+
+/// What comes of a task that is too large to be told.
+fn unreadable() -> WorkGiven {
+    let reason = "as JSON the task is larger than an answer of the local API may be";
+    let extras = ResultExtras { no_retry: true, ..ResultExtras::default() };
+    let body = ResultBody { reason: Text::clipped(reason), extras, ..ResultBody::default() };
+    WorkGiven { outcome: WorkOutcome::Failed, body, attach: Vec::new() }
 }
 
 /// Until it is whole, the task may go back to the queue.
@@ -90,8 +109,10 @@ async fn view(node: &Node, accepted: Accepted) -> Result<AcceptedTask, Failure> 
 pub(crate) async fn results(
     State(node): State<Arc<Node>>,
     Task(id): Task,
+    Query(claim): Query<ClaimQuery>,
     Body(request): Body<SendResultsRequest>,
 ) -> Result<Json<TaskView>, Failure> {
+    node.tasks().check_claim(id, claim.claim.as_deref())?;
     let reason = request.reason.unwrap_or_default();
     check_note(&reason)?;
     if request.no_retry && request.status == ResultStatus::Ok {
@@ -122,8 +143,10 @@ pub(crate) async fn results(
 pub(crate) async fn fail(
     State(node): State<Arc<Node>>,
     Task(id): Task,
+    Query(claim): Query<ClaimQuery>,
     Body(request): Body<FailRequest>,
 ) -> Result<Json<TaskView>, Failure> {
+    node.tasks().check_claim(id, claim.claim.as_deref())?;
     check_note(&request.reason)?;
     let body = ResultBody {
         reason: Text::clipped(&request.reason),
@@ -145,8 +168,10 @@ async fn finish(node: &Node, id: TaskId, given: WorkGiven) -> Result<Json<TaskVi
 pub(crate) async fn progress(
     State(node): State<Arc<Node>>,
     Task(id): Task,
+    Query(claim): Query<ClaimQuery>,
     Body(request): Body<ProgressRequest>,
 ) -> Result<Json<ProgressAnswer>, Failure> {
+    node.tasks().check_claim(id, claim.claim.as_deref())?;
     if request.percent.is_some_and(|percent| percent > 100) {
         return Err(Failure::invalid("progress is 0 to 100 percent"));
     }
@@ -163,8 +188,10 @@ pub(crate) async fn progress(
 pub(crate) async fn release(
     State(node): State<Arc<Node>>,
     Task(id): Task,
+    Query(claim): Query<ClaimQuery>,
     Body(request): Body<ReleaseRequest>,
 ) -> Result<Json<TaskView>, Failure> {
+    node.tasks().check_claim(id, claim.claim.as_deref())?;
     let delay = Duration::from_millis(request.delay_ms);
     if delay > MAX_DELAY {
         return Err(Failure::invalid("a task is put back for 30 days at most"));

@@ -62,6 +62,23 @@ pub(crate) fn put(batch: &mut Batch, side: Side, kind: Kind, id: TaskId, body: B
     });
 }
 
+/// Makes the result of a submitted task that of one of its attempts.
+pub(crate) fn set_aside(batch: &mut Batch, id: TaskId, attempt: u32) {
+    batch.write(move |transaction| {
+        transaction
+            .prepare_cached(
+                "UPDATE OR REPLACE bodies SET kind = ?4 WHERE id = ?1 AND side = ?2 AND kind = ?3",
+            )?
+            .execute((
+                id.as_bytes().as_slice(),
+                Side::Submitted.number(),
+                Kind::Result.number(),
+                Kind::Attempt(attempt).number(),
+            ))?;
+        Ok(())
+    });
+}
+
 /// Adds the deletion of one body.
 pub(crate) fn forget(batch: &mut Batch, side: Side, kind: Kind, id: TaskId) {
     batch.write(move |transaction| {

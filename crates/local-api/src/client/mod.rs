@@ -57,6 +57,7 @@ const DEFAULT_WAIT_MS: u64 = 30_000;
 pub struct Client {
     socket: PathBuf,
     kept: Option<Arc<Kept>>,
+    claim: Option<Arc<str>>,
 }
 
 /// Why a call brought no answer.
@@ -101,7 +102,7 @@ impl Client {
     /// A client of the daemon that listens on `socket`.
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { socket: socket.into(), kept: None }
+        Self { socket: socket.into(), kept: None, claim: None }
     }
 
     /// A client that keeps connections open for its next calls, for programs
@@ -113,7 +114,14 @@ impl Client {
     /// it is [`CallError::Lost`].
     #[must_use]
     pub fn keeping(socket: impl Into<PathBuf>) -> Self {
-        Self { socket: socket.into(), kept: Some(Arc::default()) }
+        Self { socket: socket.into(), kept: Some(Arc::default()), claim: None }
+    }
+
+    /// The same client, for who accepted a task under `claim`: what it says of
+    /// a task is refused if somebody else has that by now.
+    #[must_use]
+    pub fn claiming(&self, claim: &str) -> Self {
+        Self { claim: Some(claim.into()), ..self.clone() }
     }
 
     /// The socket.

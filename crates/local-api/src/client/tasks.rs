@@ -96,7 +96,7 @@ impl Client {
         request: &SendResultsRequest,
     ) -> Result<TaskView, CallError> {
         let copying = if request.attach.is_empty() { Duration::ZERO } else { COPYING };
-        let path = routes::task(routes::TASK_RESULTS, id);
+        let path = self.claimed(routes::TASK_RESULTS, id);
         self.call(Method::POST, &path, Some(request), copying).await
     }
 
@@ -106,7 +106,7 @@ impl Client {
         id: TaskId,
         request: &ProgressRequest,
     ) -> Result<ProgressAnswer, CallError> {
-        self.post(&routes::task(routes::TASK_PROGRESS, id), request).await
+        self.post(&self.claimed(routes::TASK_PROGRESS, id), request).await
     }
 
     /// `POST tasks/{id}/decline`.
@@ -120,7 +120,7 @@ impl Client {
 
     /// `POST tasks/{id}/fail`.
     pub async fn fail(&self, id: TaskId, request: &FailRequest) -> Result<TaskView, CallError> {
-        self.post(&routes::task(routes::TASK_FAIL, id), request).await
+        self.post(&self.claimed(routes::TASK_FAIL, id), request).await
     }
 
     /// `POST tasks/{id}/cancel`.
@@ -151,12 +151,12 @@ impl Client {
         id: TaskId,
         request: &ReleaseRequest,
     ) -> Result<TaskView, CallError> {
-        self.post(&routes::task(routes::TASK_RELEASE, id), request).await
+        self.post(&self.claimed(routes::TASK_RELEASE, id), request).await
     }
 
     /// `POST tasks/{id}/logs`: what the command of an accepted task wrote.
     pub async fn write_log(&self, id: TaskId, bytes: Bytes) -> Result<(), CallError> {
-        let path = routes::task(routes::TASK_LOGS, id);
+        let path = self.claimed(routes::TASK_LOGS, id);
         self.answer_to(Method::POST, &path, bytes, Duration::ZERO).await.map(drop)
     }
 
@@ -174,5 +174,11 @@ impl Client {
         ];
         let path = with_query(&routes::task(routes::TASK_LOGS, id), &pairs);
         lines::open(&self.socket, &path).await
+    }
+
+    /// The path of what a worker says of a task.
+    fn claimed(&self, pattern: &str, id: TaskId) -> String {
+        let claim = self.claim.as_deref().map(str::to_owned);
+        with_query(&routes::task(pattern, id), &[("claim", claim)])
     }
 }

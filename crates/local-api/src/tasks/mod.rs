@@ -16,6 +16,6 @@ pub use submitter::{
 };
 pub use view::{LIST_DESCRIPTION, ListQuery, Role, StateChange, TaskState, TaskView};
 pub use worker::{
-    AcceptRequest, AcceptedTask, DeclineRequest, FailRequest, LogPiece, ProcessRef, ProgressAnswer,
-    ProgressRequest, ReleaseRequest, ResultStatus, SendResultsRequest, TaskInput,
+    AcceptRequest, AcceptedTask, ClaimQuery, DeclineRequest, FailRequest, LogPiece, ProcessRef,
+    ProgressAnswer, ProgressRequest, ReleaseRequest, ResultStatus, SendResultsRequest, TaskInput,
 };

@@ -30,6 +30,16 @@ pub struct AcceptRequest {
     pub bind: Option<ProcessRef>,
 }
 
+/// The query of what a worker says of a task: results, fail, progress, release
+/// and logs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ClaimQuery {
+    /// The claim under which it was accepted. With it, what is said is refused
+    /// (`conflict`) if the task went back to the queue or to somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
+}
+
 /// A process of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

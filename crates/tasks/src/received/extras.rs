@@ -29,4 +29,6 @@ pub struct ReceivedExtras {
     pub exclusive: Option<String>,
     /// That files of its result stay here for whoever shows a permission.
     pub leave_result: bool,
+    /// That its time is over, and its worker has the grace to stop.
+    pub overtime: bool,
 }

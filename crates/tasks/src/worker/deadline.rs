@@ -1,5 +1,7 @@
 //! What time alone does to a task.
 
+use core::time::Duration;
+
 use pilot_identity::{Outcome, Timestamp};
 use pilot_proto::TaskId;
 
@@ -9,6 +11,9 @@ use crate::received::ReceivedPhase;
 /// Tasks that one call handles, so that one drain stays small; the next
 /// deadline stays in the past until all are done.
 const BATCH: usize = 1_000;
+
+/// How long a worker process may take to stop once the time of its task is over.
+const OVERTIME_GRACE: Duration = Duration::from_secs(10);
 
 impl Worker {
     /// Ends what ran out of time or grace, and ends pauses. Handles a bounded
@@ -37,7 +42,12 @@ impl Worker {
             ReceivedPhase::Accepted { .. } | ReceivedPhase::Running { .. } => {
                 if let Some(cancel) = task.cancel.as_ref().filter(|cancel| cancel.until <= now) {
                     let reason = overdue(&cancel.reason);
-                    return self.end_by_daemon(id, Outcome::Cancelled, &reason, now);
+                    let outcome = task.stopped_as();
+                    return self.end_by_daemon(id, outcome, &reason, now);
+                }
+                if task.extras.bound.is_some() && task.cancel.is_none() {
+                    // Its process is there, and may be at it as long as it has a grace.
+                    return self.on_overtime(id, now);
                 }
                 if passed(task.terms.deadline) {
                     (Outcome::Expired, "the deadline passed while it was worked on")
@@ -48,6 +58,19 @@ impl Worker {
             ReceivedPhase::Finished { .. } | ReceivedPhase::Closed { .. } => return,
         };
         self.end_by_daemon(id, outcome, reason, now);
+    }
+
+    /// The time of a task is over whose process is there: it is asked to stop.
+    fn on_overtime(&mut self, id: &TaskId, now: Timestamp) {
+        let Some(task) = self.shelf.get_mut(id) else { return };
+        let at_deadline = task.terms.deadline.is_some_and(|deadline| deadline <= now);
+        let reason = if at_deadline {
+            "the deadline passed while it was worked on"
+        } else {
+            "it ran longer than its run timeout"
+        };
+        task.extras.overtime = true;
+        self.ask_to_stop(id, OVERTIME_GRACE, reason, now);
     }
 
     /// It was put back for later, and that is now.

@@ -146,6 +146,19 @@ impl Worker {
         self.queue.bound_to(process).next().is_some()
     }
 
+    /// Whether a task is still held under this claim: not if it is back in the
+    /// queue or somebody else has it. One that has ended was.
+    #[must_use]
+    pub fn is_held_under(&self, id: &TaskId, claim: &str) -> bool {
+        match self.shelf.get(id).map(|task| &task.phase) {
+            Some(
+                ReceivedPhase::Accepted { acceptor, .. } | ReceivedPhase::Running { acceptor, .. },
+            ) => acceptor == claim,
+            Some(ReceivedPhase::Queued) => false,
+            Some(ReceivedPhase::Finished { .. } | ReceivedPhase::Closed { .. }) | None => true,
+        }
+    }
+
     /// The processes with which leases end.
     pub fn processes(&self) -> impl ExactSizeIterator<Item = &Process> {
         self.queue.processes()
@@ -178,8 +191,11 @@ impl Worker {
     /// Puts a leased task back into the queue, or ends it if it is to be cancelled.
     fn requeue(&mut self, id: &TaskId, cause: &str, now: Timestamp) {
         let Some(task) = self.shelf.get_mut(id) else { return };
-        if task.cancel.is_some() {
-            self.end_by_daemon(id, Outcome::Cancelled, cause, now);
+        if let Some(cancel) = &task.cancel {
+            let outcome = task.stopped_as();
+            let cause =
+                if outcome == Outcome::Expired { cancel.reason.clone() } else { cause.to_owned() };
+            self.end_by_daemon(id, outcome, &cause, now);
             return;
         }
         // What its last worker said of it is no more how far it is.

@@ -42,7 +42,7 @@ impl Worker {
     /// 30 seconds to end it.
     pub fn handle_trust_lost(&mut self, peer: NodeId, now: Timestamp) {
         let of_peer = self.shelf.iter().filter(|task| task.peer == peer);
-        let live = of_peer.filter(|task| task.ending().is_none() && task.cancel.is_none());
+        let live = of_peer.filter(|task| task.ending().is_none());
         let live: Vec<_> = live.map(|task| (task.terms.id, task.is_leased())).collect();
         for (id, is_leased) in live {
             if is_leased {
@@ -54,7 +54,7 @@ impl Worker {
     }
 
     /// Whoever works on a task sees from now on that it should stop. Does
-    /// nothing if it does already.
+    /// nothing if it has less time for that already.
     pub(super) fn ask_to_stop(
         &mut self,
         id: &TaskId,
@@ -62,9 +62,12 @@ impl Worker {
         reason: &str,
         now: Timestamp,
     ) {
-        let leased = self.shelf.get_mut(id).filter(|task| task.is_leased());
-        let Some(task) = leased.filter(|task| task.cancel.is_none()) else { return };
         let until = now.saturating_add(grace);
+        let leased = self.shelf.get_mut(id).filter(|task| task.is_leased());
+        let sooner = |task: &&mut ReceivedTask| {
+            task.cancel.as_ref().is_none_or(|cancel| cancel.until > until)
+        };
+        let Some(task) = leased.filter(sooner) else { return };
         task.cancel = Some(CancelNotice { at: now, until, reason: reason.to_owned() });
         task.history.note(now, task.state(), reason);
         self.commit(id, None);

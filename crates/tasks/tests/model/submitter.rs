@@ -376,11 +376,13 @@ impl Model {
         };
         let answer = self.machine.handle_update(node(from), &update, self.now());
         self.drain();
-        let is_offered =
-            |task: &SubmittedTask| task.peer == node(from) && task.awaits_files().is_none();
-        let entitled = before
-            .as_ref()
-            .is_some_and(|task| is_offered(task) && attempt == 1 && task.ending().is_none());
+        let is_offered = |task: &SubmittedTask| {
+            let is_held = matches!(task.phase, SubmittedPhase::Held { .. });
+            task.peer == node(from) && task.awaits_files().is_none() && !is_held
+        };
+        let entitled = before.as_ref().is_some_and(|task| {
+            is_offered(task) && attempt == task.terms.attempt && task.ending().is_none()
+        });
         if !entitled {
             assert_eq!(self.disk.get(&id(number)), before.as_ref());
         }

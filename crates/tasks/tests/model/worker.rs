@@ -391,7 +391,8 @@ impl Model {
         let (before, after) = (before.unwrap(), after.unwrap());
         assert_eq!(before.peer, node(from), "a stranger's word counted");
         assert!(attempt > before.terms.attempt && is_leased(before) && is_leased(after));
-        assert!(before.cancel.is_none() && after.cancel.is_some());
+        let until = |task: &ReceivedTask| task.cancel.as_ref().map(|cancel| cancel.until);
+        assert!(until(after).is_some() && until(before).is_none_or(|was| until(after) < Some(was)));
         assert_eq!(after.phase, before.phase);
     }
 
@@ -452,6 +453,7 @@ impl Model {
         for before in lost {
             let after = &self.disk[&before.terms.id];
             let state = match before.cancel {
+                Some(_) if before.extras.overtime => TaskState::Expired,
                 Some(_) => TaskState::Cancelled,
                 None if before.extras.lost + 1 == MAX_LOST => TaskState::Failed,
                 None => TaskState::Queued,

@@ -13,7 +13,7 @@ use crate::Ctl;
 use crate::failure::Failure;
 use crate::payload::{Payload, Payloads};
 use crate::random::fresh_id;
-use crate::waiting::until_signal;
+use crate::waiting::{AtFirst, patiently, until_signal};
 
 /// Submit tasks that come after each other, all of them or none.
 ///
@@ -75,7 +75,9 @@ pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
         ctl.ui.say("no lines, no tasks");
         return Ok(());
     }
-    let submitted = ctl.client.submit_all(&requests).await;
+    // With ids of its own, so that the same may be sent again.
+    let submit = || ctl.client.submit_all(&requests);
+    let submitted = patiently(ctl, AtFirst::Fail, submit).await;
     let views = submitted.map_err(|error| named(error.into(), &names))?;
     let ids: Vec<TaskId> = views.iter().map(|view| view.id).collect();
     let shown = |id: &TaskId| match names.get(id) {

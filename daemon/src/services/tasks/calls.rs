@@ -34,6 +34,8 @@ pub(crate) enum CallError {
     Keep(#[from] ShelfError),
     #[error(transparent)]
     Cancel(#[from] CancelError),
+    #[error("the task went back to the queue, or to another worker; this one is done with it")]
+    NotHeld,
     #[error(transparent)]
     Retry(#[from] RetryError),
     #[error(transparent)]
@@ -113,9 +115,18 @@ impl TasksService {
 
     /// Begins another attempt at a task.
     pub(crate) async fn retry(&self, id: TaskId) -> Result<(), CallError> {
-        self.turn(|desk, _, now| {
+        self.turn(|desk, batch, now| {
             desk.fetch_submitted(&self.store, id)?;
-            Ok(desk.submitter.retry(&id, now)?)
+            let task = desk.submitter.task(&id);
+            let (plan, attempt) = match task {
+                Some(task) => (task.extras.plan.clone(), task.terms.attempt),
+                None => return Err(RetryError::Unknown.into()),
+            };
+            desk.fetch_all(&self.store, &plan)?;
+            desk.submitter.retry(&id, now)?;
+            // What came of the attempt before is no more the task's result.
+            bodies::set_aside(batch, id, attempt);
+            Ok(())
         })
         .await?
     }
@@ -190,6 +201,14 @@ impl TasksService {
             Ok(desk.worker.put_back(&id, delay, reason, now)?)
         })
         .await?
+    }
+
+    /// Refuses what is said of a task by who accepted it under a claim, if it
+    /// went back to the queue or to somebody else since.
+    pub(crate) fn check_claim(&self, id: TaskId, claim: Option<&str>) -> Result<(), CallError> {
+        let Some(claim) = claim else { return Ok(()) };
+        let desk = self.desk();
+        if desk.worker.is_held_under(&id, claim) { Ok(()) } else { Err(CallError::NotHeld) }
     }
 
     /// Notes how far a task is; answers whether it should stop.

@@ -9,8 +9,8 @@ use pilot_proto::tasks::Attached;
 use pilot_proto::{TaskId, TransferId};
 use pilot_store::{Batch, Epoch, ReadError, Store};
 use pilot_tasks::{
-    MAX_LIVE_TASKS, Outgoing, Plan, Process, Submitter, SubmitterOutput, Worker, WorkerLimits,
-    WorkerOutput,
+    MAX_LIVE_TASKS, Outgoing, Plan, Process, SubmittedTask, Submitter, SubmitterOutput, Worker,
+    WorkerLimits, WorkerOutput,
 };
 
 use super::news::{News, Said};
@@ -243,6 +243,12 @@ impl Desk {
         let received = self.worker.tasks();
         let received = received.filter_map(|task| waits(task.terms.id, task.awaits_files()));
         (submitted.collect(), received.collect())
+    }
+
+    /// Whether a submitted task still waits for the files of this transfer.
+    pub(super) fn awaits(&self, id: &TaskId, transfer: TransferId) -> bool {
+        let awaited = self.submitter.task(id).and_then(SubmittedTask::awaits_files);
+        awaited.is_some_and(|files| files.transfer == transfer)
     }
 
     /// Everybody with whom there are live tasks.

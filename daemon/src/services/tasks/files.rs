@@ -138,6 +138,8 @@ impl TasksService {
         for (id, transfer) in submitted {
             let Some(arrived) = self.arrived(transfer)? else { continue };
             self.turn(|desk, _, now| match &arrived {
+                // It may have gone on to another worker meanwhile.
+                _ if !desk.awaits(&id, transfer) => {}
                 Ok(()) => desk.submitter.handle_files_arrived(&id, now),
                 Err(reason) => desk.submitter.handle_files_failed(&id, reason, now),
             })

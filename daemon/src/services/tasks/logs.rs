@@ -158,7 +158,8 @@ impl LogSender {
                 TaskRefusal::QueueFull
                 | TaskRefusal::DiskFull
                 | TaskRefusal::Internal
-                | TaskRefusal::Inputs => {
+                | TaskRefusal::Inputs
+                | TaskRefusal::NoInputs => {
                     tails.on_lost(piece);
                 }
                 TaskRefusal::NotAllowed

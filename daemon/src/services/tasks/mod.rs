@@ -2,6 +2,7 @@
 
 mod calls;
 mod desk;
+mod fetching;
 mod files;
 mod leases;
 mod links;
@@ -28,7 +29,7 @@ use pilot_store::{Batch, Commit, CommitError, ReadError, Store};
 use pilot_tasks::TrustLoss;
 use pilot_transport::Budget;
 use pilot_trust::{Standing, TrustState};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -57,6 +58,9 @@ use super::watch::Watchers;
 use crate::clock;
 use crate::store::strays;
 
+/// Offers whose inputs are fetched at once: what they fetch is in memory.
+const FETCHING: usize = 4;
+
 /// Bytes of large frames that may be in memory at once, over all peers.
 const LARGE_FRAMES: usize = 64 * 1024 * 1024;
 
@@ -80,6 +84,8 @@ pub(crate) struct TasksService {
     waiting: AtomicU64,
     shelves: Shelves,
     begun: Mutex<Begun>,
+    /// Lets so many offers at once fetch their inputs.
+    fetching: Semaphore,
     leases: Leases,
     logs: Arc<LogSender>,
     log_watchers: Watchers<TaskId>,
@@ -124,6 +130,7 @@ impl TasksService {
             waiting: AtomicU64::new(0),
             shelves: Shelves::new(home),
             begun: Mutex::default(),
+            fetching: Semaphore::new(FETCHING),
             leases: Leases::default(),
             logs: LogSender::new(tasks, stop),
             log_watchers: Watchers::default(),

@@ -139,7 +139,8 @@ impl TasksService {
                 candidates = Some(self.candidates().await);
             }
             let known = candidates.get_or_insert_default();
-            let choice = choose(pool, known, &task.extras.declined_by);
+            let has_files = task.extras.plan.has_kept_files;
+            let choice = choose(pool, known, &task.extras.declined_by, has_files);
             let chosen = choice.chosen.clone();
             if self.settle_one(&task, choice).await? {
                 let given = known.iter_mut().find(|known| Ok(known.peer) == chosen);
@@ -177,9 +178,9 @@ impl TasksService {
                 self.turn(|desk, _, now| desk.submitter.cannot_place(&id, &why, now)).await?;
                 return Ok(true);
             }
-            Err(PrepareError::Read(_) | PrepareError::NotNow(_)) => {
-                let why = "what goes with it cannot be made ready now";
-                self.turn(|desk, _, now| desk.submitter.not_placed(&id, why, verdicts, now))
+            Err(error @ (PrepareError::Read(_) | PrepareError::NotNow(_))) => {
+                let why = format!("what goes with it cannot be made ready now: {error}");
+                self.turn(|desk, _, now| desk.submitter.not_placed(&id, &why, verdicts, now))
                     .await?;
                 return Ok(false);
             }
@@ -214,8 +215,13 @@ impl TasksService {
         to: NodeId,
     ) -> Result<(Option<Bytes>, Option<Attached>), PrepareError> {
         let id = task.terms.id;
-        let files = if task.extras.plan.pool.is_some() {
-            self.shelves.get(Side::Submitted, id)
+        let files = if task.extras.plan.has_kept_files {
+            let kept = self.shelves.get(Side::Submitted, id);
+            let kept = kept.map_err(|error| PrepareError::NotNow(error.to_string()))?;
+            if kept.is_empty() {
+                return Err(gone("its files are no longer kept; submit it again"));
+            }
+            kept
         } else {
             Vec::new()
         };
@@ -290,6 +296,7 @@ impl TasksService {
                     TrustState::Pending | TrustState::None => Some("is not trusted by this node"),
                 },
                 is_online: false,
+                takes_files: standing.received.contains(Scope::Data),
                 tags: Vec::new(),
                 hands: None,
                 busy: None,

@@ -33,7 +33,7 @@ impl TasksService {
         given: WorkGiven,
     ) -> Result<(), CallError> {
         given.body.check()?;
-        if given.attach.is_empty() {
+        if given.attach.is_empty() && self.shelves.is_here(Side::Received, id).is_none() {
             return self.end_with(id, given, None).await.map(drop);
         }
         // Whoever asked may go away meanwhile.
@@ -55,6 +55,10 @@ impl TasksService {
                 if stays {
                     let paths = std::mem::take(&mut given.attach);
                     if is_at_work {
+                        // What another attempt at it left goes, too.
+                        self.shelves.remove(Side::Received, id);
+                    }
+                    if is_at_work && !paths.is_empty() {
                         self.shelves.put(Side::Received, id, paths).await?;
                     }
                     return self.end_with(id, given, None).await.map(drop);
@@ -63,6 +67,7 @@ impl TasksService {
             }
             Some(Row::Submitted(_)) | None => None,
         };
+        let submitter = submitter.filter(|_| !given.attach.is_empty());
         let Some(to) = submitter else {
             // It says itself why not, or that it has this result already.
             return self.end_with(id, given, None).await.map(drop);

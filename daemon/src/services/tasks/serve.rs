@@ -147,7 +147,7 @@ impl TasksService {
                     bodies::put(batch, Side::Received, Kind::Task, id, offer.body);
                     bodies::forget_inputs(batch, id);
                     for (number, input) in (0..).zip(&inputs) {
-                        let input = super::passing::encode(input);
+                        let input = super::fetching::encode(input);
                         bodies::put(batch, Side::Received, Kind::Input(number), id, input);
                     }
                     keep_until_written(batch, share);

@@ -15,10 +15,12 @@ use std::time::Duration;
 use pilot_identity::Timestamp;
 use pilot_proto::TaskId;
 use pilot_store::ReadError;
+use pilot_tasks::ReceivedTask;
 use pilot_tree::{KeepError, ScanOptions, keep};
 
 use super::TasksService;
 use super::calls::Row;
+use super::passing::entries;
 use crate::clock;
 use crate::store::bodies::{self, Kind, Side};
 use crate::store::tasks as rows;
@@ -79,11 +81,15 @@ impl Shelves {
     }
 
     /// What is kept of a task, by its paths; nothing if there is nothing.
-    pub(super) fn get(&self, side: Side, id: TaskId) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.folder(side, id)).into_iter().flatten().flatten();
-        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-        paths.sort_unstable();
-        paths
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be read.
+    pub(super) fn get(&self, side: Side, id: TaskId) -> io::Result<Vec<PathBuf>> {
+        match entries(self.folder(side, id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            found => found,
+        }
     }
 
     /// The folder of what is kept of a task.
@@ -96,7 +102,7 @@ impl Shelves {
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
     }
 
-    fn remove(&self, side: Side, id: TaskId) {
+    pub(super) fn remove(&self, side: Side, id: TaskId) {
         if let Err(error) = fs::remove_dir_all(self.folder(side, id))
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -122,22 +128,25 @@ impl TasksService {
     async fn tidy(&self) -> Result<(), ReadError> {
         let now = clock::now();
         for id in self.shelves.all(Side::Submitted) {
-            let wanted = match self.row(id).await {
-                Ok(Some(Row::Submitted(task))) => task.ending().is_none(),
+            // Whoever fills it just now has a turn at it.
+            let _turn = self.loading.turn(id).await;
+            let is_wanted = match self.row(id).await {
+                // Another attempt may be made by hand.
+                Ok(Some(Row::Submitted(task))) => {
+                    task.ending().is_none_or(|ending| !is_over(ending.at, now))
+                }
                 Ok(Some(Row::Received(_)) | None) => false,
                 Err(_) => true,
             };
-            if !wanted {
+            if !is_wanted {
                 self.shelves.remove(Side::Submitted, id);
             }
         }
         let old = self.store.read_blocking(move |connection| {
             let mut old = Vec::new();
             for id in bodies::all_of(connection, Side::Received, Kind::Result)? {
-                let record = rows::received(connection, id)?;
-                let ended = record
-                    .filter(|task| task.is_closed())
-                    .and_then(|task| task.ending().map(|ending| ending.at));
+                let record = rows::received(connection, id)?.filter(ReceivedTask::is_settled);
+                let ended = record.and_then(|task| task.ending().map(|ending| ending.at));
                 if ended.is_some_and(|at| is_over(at, now)) {
                     old.push(id);
                 }
@@ -152,6 +161,7 @@ impl TasksService {
             }
         }
         for id in self.shelves.all(Side::Received) {
+            let _turn = self.loading.turn(id).await;
             if self.result_body(Side::Received, id)?.is_none() {
                 self.shelves.remove(Side::Received, id);
             }

@@ -133,6 +133,7 @@ impl TasksService {
         let paths = std::mem::take(&mut new.attach);
         if new.plan.pool.is_some() {
             self.shelves.put(Side::Submitted, new.id, paths).await?;
+            new.plan.has_kept_files = true;
             return Ok(None);
         }
         let label = format!("files of task {}", new.id);

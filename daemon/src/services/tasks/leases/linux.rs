@@ -50,7 +50,7 @@ pub(super) async fn gone(process: &Process) -> io::Result<()> {
 
 /// Whether a process is there. One of which it cannot be told is.
 pub(super) fn is_there(process: &Process) -> bool {
-    boot().is_ok_and(|boot| boot == process.boot)
+    boot().map_or(true, |boot| boot == process.boot)
         && started_at(process.pid).map_or(true, |started| started == Some(process.started))
 }
 
