@@ -56,8 +56,11 @@ pub(super) struct Places {
     /// What each worker said, and when; none if it did not answer.
     loads: Mutex<BTreeMap<NodeId, (Instant, Option<Load>)>>,
     /// The reputation of each, and when it was told.
-    polos: tokio::sync::Mutex<Option<(Instant, BTreeMap<NodeId, Option<i64>>)>>,
+    polos: tokio::sync::Mutex<Option<(Instant, Polos)>>,
 }
+
+/// The reputation of each worker; none of whom nothing is told.
+type Polos = BTreeMap<NodeId, Option<i64>>;
 
 /// Why a task could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -335,10 +338,8 @@ impl TasksService {
         });
         if !known {
             let asked = timeout(PATIENCE, polo::polos(overlay, &ids)).await;
-            let polos = match asked {
-                Ok(Ok(polos)) => polos,
-                Ok(Err(_)) | Err(_) => BTreeMap::new(),
-            };
+            // What is not told now may be told at the next look.
+            let Ok(Ok(polos)) = asked else { return BTreeMap::new() };
             // Of whom nothing is told, that is known for the same time.
             let of = |id: NodeId| (id, polos.get(&id).copied().map(i64::from));
             *told = Some((Instant::now(), ids.into_iter().map(of).collect()));
