@@ -206,7 +206,6 @@ impl NodeHost {
         meta::put(&mut batch, meta::Key::Name, name.into_bytes());
         self.write(batch).await;
         self.services.trust.registered(registered.address.network()).await;
-        self.services.receipts.ring();
         self.announce.send_replace(Some(registered));
     }
 

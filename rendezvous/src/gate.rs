@@ -15,14 +15,18 @@ use crate::settings::Rates;
 /// Sources that may be busy at once; see [`Limiter`].
 const MAX_SOURCES: usize = 65_536;
 
-/// Batches of receipts of one key a second. Each costs the registry at most
-/// 64 times two signatures: four of them some 3 % of a core, and who works
-/// faster catches up later.
-const RECEIPT_BATCHES: NonZeroU32 = number(4);
+/// Receipts of one key a second: four full batches. Each costs the registry
+/// two signatures, all of them some 3 % of a core, and who works faster
+/// catches up later.
+const RECEIPTS: NonZeroU32 = number(256);
 
-/// Questions of one key for polo a second, each of which goes over all pairs
-/// of up to 256 workers: some 20 ms if a full book is theirs.
-const POLO_LOOKUPS: NonZeroU32 = number(10);
+/// Workers a second of whom one key may ask for the polo: ten full questions,
+/// each of which takes some 20 ms if a full book is theirs.
+const POLOS: NonZeroU32 = number(2560);
+
+/// How many such workers a question for all that leads to a polo stands for:
+/// its answer is as long as that of a full question.
+const DETAIL: u32 = 256;
 
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -49,8 +53,8 @@ impl Gate {
             ),
             requests: Limiter::new(rates.requests_per_second, max_keys),
             key_lookups: Limiter::new(rates.key_lookups_per_second, max_keys),
-            receipts: Limiter::new(RECEIPT_BATCHES, max_keys),
-            polos: Limiter::new(POLO_LOOKUPS, max_keys),
+            receipts: Limiter::new(RECEIPTS, max_keys),
+            polos: Limiter::new(POLOS, max_keys),
         };
         Self { tables: Mutex::new(tables) }
     }
@@ -74,8 +78,11 @@ impl Gate {
         }
         let taken = tables.requests.take(id, now).and_then(|()| match request {
             Request::KeyOf(_) => tables.key_lookups.take(id, now),
-            Request::PutReceipts(_) => tables.receipts.take(id, now),
-            Request::Polo(_) | Request::PoloOf(_) => tables.polos.take(id, now),
+            Request::PutReceipts(receipts) => {
+                tables.receipts.take_many(id, cost(receipts.as_slice()), now)
+            }
+            Request::Polo(ids) => tables.polos.take_many(id, cost(ids.as_slice()), now),
+            Request::PoloOf(_) => tables.polos.take_many(id, DETAIL, now),
             Request::Register(_)
             | Request::Resolve(_)
             | Request::Roster { .. }
@@ -91,6 +98,11 @@ impl Gate {
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a list costs: one each, and an empty one as much as one.
+fn cost<T>(list: &[T]) -> u32 {
+    u32::try_from(list.len()).unwrap_or(u32::MAX).max(1)
 }
 
 const fn number(of: u32) -> NonZeroU32 {
@@ -110,7 +122,8 @@ fn limited(wait: Duration) -> Refusal {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use pilot_proto::registry::{PoloIds, Receipts};
+    use pilot_identity::{Digest, NodeKey, Outcome, Receipt, ReceiptTimes};
+    use pilot_proto::registry::{PoloIds, PutReceipt, Receipts};
 
     use super::*;
     use crate::settings::Settings;
@@ -142,20 +155,42 @@ mod tests {
     }
 
     #[test]
-    fn receipts_and_questions_for_polo_are_limited_beside_all_requests() {
-        let many = NonZeroU32::new(1000).unwrap();
+    fn receipts_and_questions_for_polo_are_limited_by_what_they_cost() {
+        let many = NonZeroU32::new(10_000).unwrap();
         let gate = Gate::new(&Rates { requests_per_second: many, ..rates(true) }, 10);
         let (ip, now) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Instant::now());
-        let key = |seed| pilot_identity::NodeKey::from_seed(&[seed; 32].into()).id();
+        let key = |seed| NodeKey::from_seed(&[seed; 32].into()).id();
         let admitted = |id, request: Request| {
-            (0..200).filter(|_| gate.admit(id, ip, &request, now).is_ok()).count()
+            (0..2000).filter(|_| gate.admit(id, ip, &request, now).is_ok()).count()
+        };
+        let polos = |count| Request::Polo(PoloIds::batches(&vec![key(9); count]).remove(0));
+        let receipts = |count| {
+            let signed = receipt().sign(&NodeKey::from_seed(&[1; 32].into()));
+            let receipt = signed.countersign(&NodeKey::from_seed(&[2; 32].into()));
+            let put = PutReceipt { receipt, kind: 0 };
+            Request::PutReceipts(Receipts::first_of(vec![put; count]))
         };
 
-        assert_eq!(admitted(key(1), Request::PutReceipts(Receipts::default())), 16);
-        assert_eq!(admitted(key(1), Request::Polo(PoloIds::default())), 40);
+        assert_eq!(admitted(key(1), receipts(64)), 16);
+        assert_eq!(admitted(key(2), receipts(1)), 1024);
+        assert_eq!(admitted(key(3), Request::PutReceipts(Receipts::default())), 1024);
+        assert_eq!(admitted(key(1), polos(256)), 40);
         assert_eq!(admitted(key(1), Request::PoloOf(key(2))), 0, "both are one kind of question");
         assert_eq!(admitted(key(2), Request::PoloOf(key(1))), 40, "each key for itself");
-        assert_eq!(admitted(key(1), Request::Beacons), 200);
+        assert_eq!(admitted(key(3), polos(10)), 1024);
+        assert_eq!(admitted(key(1), Request::Beacons), 2000);
+    }
+
+    fn receipt() -> Receipt {
+        Receipt {
+            task: uuid::Uuid::nil(),
+            attempt: 1,
+            submitter: NodeKey::from_seed(&[2; 32].into()).id(),
+            worker: NodeKey::from_seed(&[1; 32].into()).id(),
+            outcome: Outcome::Succeeded,
+            digest: Digest::of(b""),
+            times: ReceiptTimes::default(),
+        }
     }
 
     #[test]

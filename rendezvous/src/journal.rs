@@ -40,6 +40,7 @@ pub const SCHEMA: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
 ",
     polo::SCHEMA,
+    polo::SUCCESSES,
 ];
 
 const PUT_NODE: &str = "

@@ -46,7 +46,17 @@ impl<K: Ord> Limiter<K> {
     ///
     /// After which time it is worth trying again.
     pub fn take(&mut self, key: K, now: Instant) -> Result<(), Duration> {
-        let after = self.busy_until(&key, now) + self.interval;
+        self.take_many(key, 1, now)
+    }
+
+    /// Takes `count` from the bucket of `key`, all of them or none; more than
+    /// four seconds' worth is never there.
+    ///
+    /// # Errors
+    ///
+    /// After which time it is worth trying again.
+    pub fn take_many(&mut self, key: K, count: u32, now: Instant) -> Result<(), Duration> {
+        let after = self.busy_until(&key, now) + self.interval.saturating_mul(count);
         let excess = after.duration_since(now).saturating_sub(self.tolerance);
         if !excess.is_zero() {
             return Err(excess);
@@ -95,6 +105,17 @@ mod tests {
 
     fn limiter(per_second: u32, max_buckets: usize) -> Limiter<u8> {
         Limiter::new(NonZeroU32::new(per_second).unwrap(), max_buckets)
+    }
+
+    #[test]
+    fn many_are_taken_at_once_or_none_of_them() {
+        let mut limiter = limiter(10, 8);
+        let now = Instant::now();
+
+        assert_eq!(limiter.take_many(1, 30, now), Ok(()));
+        assert_eq!(limiter.take_many(1, 11, now), Err(Duration::from_millis(100)));
+        assert_eq!(limiter.take_many(1, 10, now), Ok(()), "the refused took nothing");
+        assert_eq!(limiter.take(1, now), Err(Duration::from_millis(100)));
     }
 
     #[test]

@@ -29,7 +29,7 @@
 //! | `pilot_event_subscribers` | | on this node |
 //! | `pilot_messages` | `queue` | messages of this node that are not delivered (`queued`), and to it that are `unread` and `unacked` |
 //! | `pilot_receipts_owed` | | receipts of tasks that are still to be put to the rendezvous |
-//! | `pilot_receipts_put_total` | `outcome` | receipts that it answered: `counted`, `known`, `refused`, `full` (put again later) |
+//! | `pilot_receipts_put_total` | `outcome` | receipts that it answered: `counted`, `known`, `refused`, `held` (put again later) |
 //! | `pilot_store_bytes`, `pilot_disk_free_bytes` | | the database, and what is left beside it |
 
 use std::sync::Arc;

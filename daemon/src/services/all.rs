@@ -75,6 +75,6 @@ impl Services {
         self.data.connect(overlay.clone());
         self.events.connect(overlay.clone());
         self.messages.connect(overlay.clone());
-        self.receipts.connect(overlay.clone());
+        self.receipts.connect(overlay.clone(), Arc::clone(&self.trust));
     }
 }

@@ -25,17 +25,38 @@ pub(crate) enum PoloError {
     Registry(#[from] RegistryError),
 }
 
-/// The polo of those of `ids` that this node may see.
+/// The polo of those of `ids` that this node may see; of the first of them, if
+/// the rendezvous does not answer for all.
 pub(crate) async fn polos(
     overlay: &Overlay,
     ids: &[NodeId],
 ) -> Result<BTreeMap<NodeId, i32>, PoloError> {
     let registry = counting(overlay)?;
+    let ask = async |batch| registry.ask(&Request::Polo(batch)).await;
+    Ok(gather(PoloIds::batches(ids), ask).await?)
+}
+
+/// What is told batch by batch, until one is not answered. What was told
+/// before holds nonetheless; only if nothing was, there is an error.
+async fn gather(
+    batches: Vec<PoloIds>,
+    ask: impl AsyncFn(PoloIds) -> Result<Answer, RegistryError>,
+) -> Result<BTreeMap<NodeId, i32>, RegistryError> {
     let mut found = BTreeMap::new();
-    for batch in PoloIds::batches(ids) {
-        let answer = registry.ask(&Request::Polo(batch)).await?;
-        let Answer::Polos(polos) = answer else { return Err(RegistryError::Confused.into()) };
-        found.extend(polos.into_iter().map(|polo| (polo.id, polo.polo)));
+    for (number, batch) in batches.into_iter().enumerate() {
+        let error = match ask(batch).await {
+            Ok(Answer::Polos(polos)) => {
+                found.extend(polos.into_iter().map(|polo| (polo.id, polo.polo)));
+                continue;
+            }
+            Ok(_) => RegistryError::Confused,
+            Err(error) => error,
+        };
+        if number == 0 {
+            return Err(error);
+        }
+        tracing::debug!(%error, "polo is told of some only");
+        break;
     }
     Ok(found)
 }
@@ -162,9 +183,38 @@ fn quantiles(sorted: &[u64]) -> Option<Quantiles> {
 mod tests {
     use pilot_identity::Timestamp;
     use pilot_proto::Address;
-    use pilot_proto::registry::Registered;
+    use pilot_proto::registry::{Polo, Registered};
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_was_told_is_kept_when_the_next_batch_is_refused() {
+        let ids: Vec<NodeId> = (0..600_u32)
+            .map(|number| {
+                let mut seed = [1; 32];
+                seed[..4].copy_from_slice(&number.to_be_bytes());
+                pilot_identity::NodeKey::from_seed(&seed.into()).id()
+            })
+            .collect();
+        let told_for = async |answered: usize| {
+            let asked = std::cell::Cell::new(0);
+            let ask = async |batch: PoloIds| {
+                asked.set(asked.get() + 1);
+                if asked.get() > answered {
+                    return Err(RegistryError::TimedOut);
+                }
+                let polo = |id: &NodeId| Polo { id: *id, polo: 7 };
+                Ok(Answer::Polos(batch.as_slice().iter().map(polo).collect()))
+            };
+            let told = gather(PoloIds::batches(&ids), ask).await;
+            (told.map(|told| told.len()).ok(), asked.get())
+        };
+
+        assert_eq!(told_for(0).await, (None, 1));
+        assert_eq!(told_for(1).await, (Some(256), 2));
+        assert_eq!(told_for(2).await, (Some(512), 3));
+        assert_eq!(told_for(3).await, (Some(600), 3));
+    }
 
     #[test]
     fn quantiles_are_of_the_nearest_rank() {

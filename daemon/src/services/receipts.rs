@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::polo::is_counting;
+use super::trust::TrustService;
 use crate::clock;
 use crate::store::receipts::{self, Place};
 
@@ -28,15 +29,16 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// Pause after a refusal that says nothing about when.
 const REFUSED: Duration = Duration::from_secs(60);
 
-/// When a receipt is put again for which the rendezvous had no room.
-const FULL: Duration = Duration::from_secs(3600);
+/// When a receipt is put again that may count later. It ends with one that is
+/// [`ReceiptPut::TooOld`], ninety days after its task at the latest.
+const HELD: Duration = Duration::from_secs(3600);
 
 /// See the page of the module.
 pub(crate) struct ReceiptsService {
     store: Store,
     tasks: TaskTracker,
     stop: CancellationToken,
-    /// Rings when there is one more, and when the rendezvous is there again.
+    /// Rings when there is one more.
     news: Notify,
     counters: Counters,
 }
@@ -47,7 +49,7 @@ struct Counters {
     counted: AtomicU64,
     known: AtomicU64,
     refused: AtomicU64,
-    full: AtomicU64,
+    held: AtomicU64,
 }
 
 /// What is to be waited for.
@@ -63,26 +65,26 @@ impl ReceiptsService {
         Arc::new(Self { store, tasks: tasks.clone(), stop: stop.clone(), news, counters })
     }
 
-    /// Gives it the overlay, and starts it; once, at start.
-    pub(crate) fn connect(self: &Arc<Self>, overlay: Overlay) {
+    /// Gives it the overlay and whose grants go first, and starts it; once, at start.
+    pub(crate) fn connect(self: &Arc<Self>, overlay: Overlay, trust: Arc<TrustService>) {
         let service = Arc::clone(self);
         self.tasks.spawn(async move {
             tokio::select! {
                 () = service.stop.cancelled() => {}
-                () = service.run(&overlay) => {}
+                () = service.run(&overlay, &trust) => {}
             }
         });
     }
 
-    /// There is one more, or the rendezvous is there again.
+    /// There is one more.
     pub(crate) fn ring(&self) {
         self.news.notify_one();
     }
 
     /// How many receipts were answered since the start, by how.
     pub(crate) fn answered(&self) -> [(&'static str, u64); 4] {
-        let Counters { counted, known, refused, full } = &self.counters;
-        [("counted", counted), ("known", known), ("refused", refused), ("full", full)]
+        let Counters { counted, known, refused, held } = &self.counters;
+        [("counted", counted), ("known", known), ("refused", refused), ("held", held)]
             .map(|(word, count)| (word, count.load(Ordering::Relaxed)))
     }
 
@@ -91,11 +93,15 @@ impl ReceiptsService {
         self.store.read(receipts::count).ok()
     }
 
-    async fn run(&self, overlay: &Overlay) {
+    async fn run(&self, overlay: &Overlay, trust: &TrustService) {
         let Some(registry) = overlay.registry() else { return };
         loop {
             match self.post(registry).await {
-                Next::News(until) => clock::wait_for(until, &self.news).await,
+                Next::News(until) => tokio::select! {
+                    () = clock::wait_for(until, &self.news) => {}
+                    // The rendezvous is there again, and knows who trusts whom.
+                    () = trust.grants_put() => {}
+                },
                 Next::Pause(pause) => tokio::time::sleep(pause).await,
             }
         }
@@ -147,7 +153,7 @@ impl ReceiptsService {
                     | RefusalCode::Internal => REFUSED,
                 })
             }
-            // Rung again when there is a line.
+            // Grants are put when there is a line, and this goes on.
             Err(RegistryError::NotConfigured | RegistryError::NotConnected) => Next::News(None),
             Err(
                 error
@@ -163,26 +169,26 @@ impl ReceiptsService {
         }
     }
 
-    /// Forgets what was answered, and what found no room for a while.
+    /// Forgets what was answered, and what may count later for a while.
     async fn settle(&self, answered: impl Iterator<Item = (i64, ReceiptPut)>) -> Next {
-        let again = clock::now().saturating_add(FULL);
+        let again = clock::now().saturating_add(HELD);
         let mut batch = self.store.batch();
         for (seq, outcome) in answered {
             let counter = match outcome {
                 ReceiptPut::Counted => &self.counters.counted,
                 ReceiptPut::Known => &self.counters.known,
-                ReceiptPut::TooOld
-                | ReceiptPut::NotMutual
-                | ReceiptPut::Invalid
-                | ReceiptPut::NotYours => &self.counters.refused,
-                ReceiptPut::Full => &self.counters.full,
+                ReceiptPut::TooOld | ReceiptPut::Invalid | ReceiptPut::NotYours => {
+                    &self.counters.refused
+                }
+                // The rendezvous may not have all grants yet, and a clock may be set right.
+                ReceiptPut::NotMutual | ReceiptPut::NotYet | ReceiptPut::Full => {
+                    receipts::hold(&mut batch, seq, again);
+                    self.counters.held.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
             };
             counter.fetch_add(1, Ordering::Relaxed);
-            if outcome == ReceiptPut::Full {
-                receipts::hold(&mut batch, seq, again);
-            } else {
-                receipts::remove(&mut batch, seq);
-            }
+            receipts::remove(&mut batch, seq);
         }
         match self.store.commit(batch).await {
             Ok(()) => Next::Pause(GATHER),
@@ -191,5 +197,69 @@ impl ReceiptsService {
                 Next::Pause(TRY_AGAIN)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pilot_identity::{Digest, NodeKey, Outcome, Receipt, ReceiptTimes, Timestamp};
+    use pilot_proto::TaskId;
+    use pilot_proto::registry::PutReceipt;
+    use pilot_store::Settings;
+
+    use super::*;
+    use crate::store::receipts::{Owed, Role};
+    use crate::store::schema::MIGRATIONS;
+
+    fn owed(number: u8) -> Owed {
+        let key = |seed| NodeKey::from_seed(&[seed; 32].into());
+        let id = TaskId::from_bytes([number; 16]);
+        let receipt = Receipt {
+            task: id.uuid(),
+            attempt: 1,
+            submitter: key(1).id(),
+            worker: key(2).id(),
+            outcome: Outcome::Succeeded,
+            digest: Digest::of(b""),
+            times: ReceiptTimes::default(),
+        };
+        let receipt = receipt.sign(&key(2)).countersign(&key(1));
+        Owed { id, attempt: 1, role: Role::Worker, put: PutReceipt { receipt, kind: 0 } }
+    }
+
+    #[tokio::test]
+    async fn what_may_count_later_is_put_again_after_an_hour_and_the_rest_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&Settings::new(folder.path().join("db"), MIGRATIONS)).unwrap();
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let service = ReceiptsService::new(store.clone(), &tasks, &stop);
+        let mut batch = store.batch();
+        (1..=8).for_each(|number| receipts::put(&mut batch, owed(number)));
+        store.commit(batch).await.unwrap();
+        let answers = [
+            ReceiptPut::Counted,
+            ReceiptPut::Known,
+            ReceiptPut::TooOld,
+            ReceiptPut::NotMutual,
+            ReceiptPut::Invalid,
+            ReceiptPut::NotYours,
+            ReceiptPut::Full,
+            ReceiptPut::NotYet,
+        ];
+
+        let before = clock::now();
+        let next = service.settle((1..).zip(answers)).await;
+
+        assert!(matches!(next, Next::Pause(GATHER)));
+        let due_at = |now: Timestamp| -> Vec<i64> {
+            let (due, _) = store.read(|connection| receipts::due(connection, now, 64)).unwrap();
+            due.into_iter().map(|Place(seq, _)| seq).collect()
+        };
+        let short = Duration::from_secs(3599);
+        assert!(due_at(before.saturating_add(short)).is_empty());
+        assert_eq!(due_at(clock::now().saturating_add(HELD)), [4, 7, 8]);
+        assert_eq!(service.owed(), Some(3));
+        let answered = service.answered().map(|(_, count)| count);
+        assert_eq!(answered, [1, 1, 3, 3]);
     }
 }

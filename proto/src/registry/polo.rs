@@ -45,6 +45,8 @@ pub enum ReceiptPut {
     NotYours,
     /// There is no room for another pair; later there may be.
     Full,
+    /// Its task ended in the future, by a clock that is ahead; later it counts.
+    NotYet,
 }
 
 /// How well a node works, as the asking node may count it.

@@ -57,6 +57,7 @@ pub(crate) fn answers() -> Vec<(&'static str, Answer)> {
         ReceiptPut::Invalid,
         ReceiptPut::NotYours,
         ReceiptPut::Full,
+        ReceiptPut::NotYet,
     ];
     let counts = PoloCounts { succeeded: 300, failed: 2, abandoned: 1 };
     let part = PoloPart {

@@ -54,14 +54,19 @@ pub(super) const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
+/// A later step: which of the remembered receipts were successes. Of those that
+/// are there it is not known, and they stand for their attempt alone.
+pub(super) const SUCCESSES: &str =
+    "ALTER TABLE polo_receipt ADD COLUMN succeeded INTEGER NOT NULL DEFAULT 0";
+
 const PUT_PAIR: &str = "
     INSERT OR REPLACE INTO polo_pair (worker, submitter, succeeded, failed, abandoned,
         sum, at, promptness, newest, floor)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 
 const PUT_RECEIPT: &str = "
-    INSERT OR IGNORE INTO polo_receipt (worker, submitter, finished, task, attempt)
-    VALUES (?1, ?2, ?3, ?4, ?5)";
+    INSERT OR IGNORE INTO polo_receipt (worker, submitter, finished, task, attempt, succeeded)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
 const FORGET_RECEIPTS: &str =
     "DELETE FROM polo_receipt WHERE worker = ?1 AND submitter = ?2 AND finished <= ?3";
@@ -97,7 +102,8 @@ const PAIRS: &str = "
     SELECT worker, submitter, succeeded, failed, abandoned, sum, at, promptness, newest, floor
     FROM polo_pair";
 
-const RECEIPTS: &str = "SELECT worker, submitter, finished, task, attempt FROM polo_receipt";
+const RECEIPTS: &str = "
+    SELECT worker, submitter, finished, task, attempt, succeeded FROM polo_receipt";
 
 const DAYS: &str = "SELECT worker, submitter, day, succeeded, failed, abandoned FROM polo_day";
 
@@ -128,9 +134,10 @@ pub(super) fn write(transaction: &Transaction<'_>, entry: &Entry) -> rusqlite::R
             )
         }
         Entry::Counted(Both { worker, submitter }, counted) => {
-            let Counted { finished, task, attempt } = counted;
+            let Counted { finished, task, attempt, succeeded } = counted;
             let (worker, submitter) = (worker.as_bytes(), submitter.as_bytes());
-            run(PUT_RECEIPT, &[worker, submitter, &millis(*finished), task.as_bytes(), attempt])
+            let finished = millis(*finished);
+            run(PUT_RECEIPT, &[worker, submitter, &finished, task.as_bytes(), attempt, succeeded])
         }
         Entry::Forgotten(Both { worker, submitter }, up_to) => {
             let (worker, submitter) = (worker.as_bytes(), submitter.as_bytes());
@@ -199,7 +206,8 @@ fn totals(row: &Row<'_>) -> rusqlite::Result<Entry> {
 
 fn counted(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let (finished, task) = (time(row, 2)?, Uuid::from_bytes(row.get(3)?));
-    Ok(Entry::Counted(both(row)?, Counted { finished, task, attempt: row.get(4)? }))
+    let (attempt, succeeded) = (row.get(4)?, row.get(5)?);
+    Ok(Entry::Counted(both(row)?, Counted { finished, task, attempt, succeeded }))
 }
 
 fn day(row: &Row<'_>) -> rusqlite::Result<Entry> {
@@ -258,6 +266,7 @@ mod tests {
     fn a_book_that_is_read_back_is_the_book_that_was_written() {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(SCHEMA).unwrap();
+        connection.execute_batch(SUCCESSES).unwrap();
         let limits = Limits { pairs: 3, remembered: 500, kinds: 3, ..Limits::default() };
         let mut book = Book::new(limits);
         let mut now = 20_000 * DAY;

@@ -1,6 +1,6 @@
 //! What is durable of polo, one row each.
 
-use pilot_identity::{NodeId, Receipt, Timestamp};
+use pilot_identity::{NodeId, Outcome, Receipt, Timestamp};
 use pilot_proto::registry::PoloCounts;
 use uuid::Uuid;
 
@@ -47,14 +47,17 @@ pub struct Counted {
     pub task: Uuid,
     /// The attempt.
     pub attempt: u32,
+    /// Whether it was counted as a success, of which a task has one.
+    pub succeeded: bool,
 }
 
 impl Counted {
     /// What is remembered of `receipt`.
     #[must_use]
     pub const fn of(receipt: &Receipt) -> Self {
-        let Receipt { task, attempt, times, .. } = receipt;
-        Self { finished: times.finished, task: *task, attempt: *attempt }
+        let Receipt { task, attempt, times, outcome, .. } = receipt;
+        let succeeded = matches!(outcome, Outcome::Succeeded);
+        Self { finished: times.finished, task: *task, attempt: *attempt, succeeded }
     }
 }
 

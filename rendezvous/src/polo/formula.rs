@@ -20,7 +20,8 @@ pub const HALF_LIFE: Duration = Duration::from_secs(30 * DAY_SECONDS);
 /// The oldest that a receipt may be when it is put; an eighth would be left of it.
 pub const MAX_AGE: Duration = Duration::from_secs(90 * DAY_SECONDS);
 
-/// How far ahead of the rendezvous the clock of a worker may be.
+/// How far ahead of the rendezvous the clock of a worker may be. What is
+/// further ahead has to come again; beyond [`MAX_AGE`] it need not.
 pub const MAX_AHEAD: Duration = Duration::from_secs(10 * 60);
 
 /// The most, and the least, that one submitter of the asking node's circle
@@ -57,9 +58,10 @@ pub enum Merit {
 pub const fn merit(receipt: &Receipt) -> Merit {
     match (receipt.outcome, receipt.times.accepted) {
         (Outcome::Succeeded, _) => Merit::Succeeded,
-        (Outcome::Failed, _) => Merit::Failed,
+        // Who declines what it has accepted has tried it as much as who fails.
+        (Outcome::Failed, _) | (Outcome::Declined, Some(_)) => Merit::Failed,
         (Outcome::Expired, Some(_)) => Merit::Abandoned,
-        (Outcome::Expired, None) | (Outcome::Declined | Outcome::Cancelled, _) => Merit::Nothing,
+        (Outcome::Expired | Outcome::Declined, None) | (Outcome::Cancelled, _) => Merit::Nothing,
     }
 }
 

@@ -40,8 +40,9 @@ pub struct Limits {
     pub pairs: usize,
     /// Submitters of one worker.
     pub submitters: usize,
-    /// Remembered receipts of all pairs together. Beyond it a pair forgets
-    /// its oldest for each new one; one each is remembered in any case.
+    /// Remembered receipts of all pairs together. Beyond it, pairs go whose
+    /// receipts are all too old to be put again; if there are none, a pair
+    /// forgets its oldest for each new one, and remembers one in any case.
     pub remembered: usize,
     /// Kinds of work of one worker; beyond, the one that was used least
     /// recently is forgotten.
@@ -91,11 +92,13 @@ impl Book {
     #[must_use]
     pub fn refuses(&self, receipt: &Receipt, now: Timestamp) -> Option<ReceiptPut> {
         let finished = receipt.times.finished;
-        if receipt.submitter == receipt.worker || finished > now.saturating_add(formula::MAX_AHEAD)
-        {
+        if receipt.submitter == receipt.worker || finished > now.saturating_add(formula::MAX_AGE) {
             return Some(ReceiptPut::Invalid);
         }
-        if now.since(finished) > formula::MAX_AGE {
+        if finished > now.saturating_add(formula::MAX_AHEAD) {
+            return Some(ReceiptPut::NotYet);
+        }
+        if is_past(finished, now) {
             return Some(ReceiptPut::TooOld);
         }
         let both = Both::of(receipt);
@@ -123,6 +126,11 @@ impl Book {
         let mut entries = Vec::new();
         if self.pair(&both).is_none()
             && let Room::Of(quiet) = self.makes_room(&both, now)
+        {
+            self.enter(Entry::PairForgotten(quiet), &mut entries);
+        }
+        if self.remembered >= self.limits.remembered
+            && let Some(quiet) = self.past_pair(&both, now)
         {
             self.enter(Entry::PairForgotten(quiet), &mut entries);
         }
@@ -236,13 +244,19 @@ impl Book {
         }
     }
 
+    /// The pair that was quiet longest, but for `but`, if all of its receipts
+    /// are too old to be put again.
+    fn past_pair(&self, but: &Both, now: Timestamp) -> Option<Both> {
+        let (newest, both) = self.quiet.iter().find(|(_, both)| both != but)?;
+        is_past(*newest, now).then_some(*both)
+    }
+
     fn makes_room(&self, new: &Both, now: Timestamp) -> Room {
-        let is_past = |newest: Timestamp| now.since(newest) > formula::MAX_AGE;
         let submitters = self.workers.get(&new.worker).map(|worker| &worker.submitters);
         if let Some(submitters) = submitters.filter(|held| held.len() >= self.limits.submitters) {
             let quiet = submitters.iter().min_by_key(|(_, pair)| pair.totals.newest);
             return match quiet {
-                Some((submitter, pair)) if is_past(pair.totals.newest) => {
+                Some((submitter, pair)) if is_past(pair.totals.newest, now) => {
                     Room::Of(Both { submitter: *submitter, ..*new })
                 }
                 Some(_) | None => Room::None,
@@ -251,10 +265,7 @@ impl Book {
         if self.quiet.len() < self.limits.pairs {
             return Room::There;
         }
-        match self.quiet.first() {
-            Some((newest, both)) if is_past(*newest) => Room::Of(*both),
-            Some(_) | None => Room::None,
-        }
+        self.past_pair(new, now).map_or(Room::None, Room::Of)
     }
 
     fn forget_pair(&mut self, both: &Both) {
@@ -274,6 +285,11 @@ impl Book {
     fn pair_mut(&mut self, both: &Both) -> Option<&mut Pair> {
         self.workers.get_mut(&both.worker)?.submitters.get_mut(&both.submitter)
     }
+}
+
+/// Whether what ended then is too old to be put.
+fn is_past(finished: Timestamp, now: Timestamp) -> bool {
+    now.since(finished) > formula::MAX_AGE
 }
 
 /// Whether there is room for a new pair.

@@ -23,10 +23,13 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// Whether this attempt was counted, whatever time is said of it now.
+    /// Whether this attempt was counted, whatever time is said of it now, or,
+    /// if it succeeded, another success of its task: the late result of an
+    /// attempt that was given up is no more work done.
     pub(super) fn has(&self, receipt: &Counted) -> bool {
-        let is_same = |held: &Counted| held.task == receipt.task && held.attempt == receipt.attempt;
-        self.counted.iter().any(is_same)
+        let is_same =
+            |held: &Counted| held.attempt == receipt.attempt || held.succeeded && receipt.succeeded;
+        self.counted.iter().any(|held| held.task == receipt.task && is_same(held))
     }
 
     /// Its faded sum.

@@ -62,9 +62,24 @@ fn an_attempt_counts_once_and_another_one_again() {
     assert_eq!(put(&mut book, &again, None, NOW), ReceiptPut::Known, "with other times");
     assert_eq!(sum(&book, NOW), 1000);
 
-    let second = Receipt { attempt: 2, ..receipt(1) };
+    let second = Receipt { attempt: 2, outcome: Outcome::Failed, ..receipt(1) };
     assert_eq!(put(&mut book, &second, None, NOW), ReceiptPut::Counted);
-    assert_eq!(sum(&book, NOW), 2000);
+    assert_eq!(sum(&book, NOW), 0);
+}
+
+#[test]
+fn several_attempts_at_a_task_that_all_succeeded_count_once() {
+    let mut book = Book::default();
+    let attempt = |attempt| Receipt { attempt, ..receipt(1) };
+
+    let failed = Receipt { outcome: Outcome::Failed, ..attempt(1) };
+    assert_eq!(put(&mut book, &failed, None, NOW), ReceiptPut::Counted);
+    assert_eq!(put(&mut book, &attempt(3), None, NOW), ReceiptPut::Counted);
+    assert_eq!(put(&mut book, &attempt(2), None, NOW), ReceiptPut::Known, "it came late");
+    let again = Receipt { outcome: Outcome::Failed, ..attempt(3) };
+    assert_eq!(put(&mut book, &again, None, NOW), ReceiptPut::Known, "it ends once");
+    assert_eq!(sum(&book, NOW), 0);
+    assert_eq!(put(&mut book, &receipt(2), None, NOW), ReceiptPut::Counted, "another task");
 }
 
 #[test]
@@ -79,11 +94,12 @@ fn success_earns_failure_costs_and_abandoned_work_costs_more() {
 
     assert_eq!(ended(Outcome::Succeeded, accepted), (ReceiptPut::Counted, 1000, 1));
     assert_eq!(ended(Outcome::Failed, accepted), (ReceiptPut::Counted, -1000, 1));
+    assert_eq!(ended(Outcome::Declined, accepted), (ReceiptPut::Counted, -1000, 1));
     assert_eq!(ended(Outcome::Expired, accepted), (ReceiptPut::Counted, -2000, 1));
     for (outcome, accepted) in [
         (Outcome::Expired, None),
         (Outcome::Declined, None),
-        (Outcome::Declined, accepted),
+        (Outcome::Cancelled, None),
         (Outcome::Cancelled, accepted),
     ] {
         assert_eq!(ended(outcome, accepted), (ReceiptPut::Counted, 0, 0), "{outcome:?}");
@@ -107,7 +123,9 @@ fn what_is_older_than_ninety_days_or_of_the_future_is_not_counted() {
     assert_eq!(ended(NOW - 90 * DAY), ReceiptPut::Counted);
     assert_eq!(ended(NOW - 90 * DAY - 1), ReceiptPut::TooOld);
     assert_eq!(ended(NOW + 600_000), ReceiptPut::Counted);
-    assert_eq!(ended(NOW + 600_001), ReceiptPut::Invalid);
+    assert_eq!(ended(NOW + 600_001), ReceiptPut::NotYet);
+    assert_eq!(ended(NOW + 90 * DAY), ReceiptPut::NotYet);
+    assert_eq!(ended(NOW + 90 * DAY + 1), ReceiptPut::Invalid);
     assert_eq!(ended(u64::MAX), ReceiptPut::Invalid);
     assert_eq!(ended(0), ReceiptPut::TooOld);
 }
@@ -209,6 +227,33 @@ fn all_pairs_together_remember_a_bounded_number_of_receipts() {
     }
 
     assert!(book.remembered() <= 12, "{}", book.remembered());
+}
+
+#[test]
+fn what_was_quiet_for_ninety_days_is_forgotten_before_what_may_be_put_again() {
+    let mut book = Book::new(Limits { remembered: 10, ..Limits::default() });
+    let of = |submitter, now, task: u128| Receipt {
+        submitter: node(submitter),
+        times: times(now, now),
+        ..receipt(task)
+    };
+    for task in 0..8 {
+        put(&mut book, &of(3, NOW, task), None, NOW);
+    }
+    let late = NOW + 91 * DAY;
+    for task in 0..5 {
+        let ended = late + task as u64;
+        assert_eq!(put(&mut book, &of(1, ended, task), None, late), ReceiptPut::Counted);
+    }
+
+    assert_eq!((book.pairs(), book.remembered()), (1, 5), "the quiet one is gone");
+    assert_eq!(put(&mut book, &of(1, late, 0), None, late), ReceiptPut::Known);
+    assert_eq!(put(&mut book, &of(3, NOW, 0), None, late), ReceiptPut::TooOld);
+    for task in 5..20 {
+        let ended = late + task as u64;
+        assert_eq!(put(&mut book, &of(1, ended, task), None, late), ReceiptPut::Counted);
+    }
+    assert_eq!((book.pairs(), book.remembered()), (1, 10), "a pair never goes for itself");
 }
 
 #[test]

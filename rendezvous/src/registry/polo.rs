@@ -1,5 +1,7 @@
 //! Receipts and polo: whose receipts are taken, and who is told of whose polo.
 
+use std::collections::BTreeSet;
+
 use pilot_identity::{NodeId, Timestamp};
 use pilot_proto::registry::{
     Answer, Polo, PoloIds, PutReceipt, ReceiptPut, Receipts, Refusal, RefusalCode,
@@ -17,8 +19,19 @@ impl Registry {
         if !at.room {
             return Err(refusal(RefusalCode::DiskFull, "the disk of the rendezvous is full"));
         }
-        let outcomes = receipts.as_slice().iter().map(|put| self.put_receipt(from, put, at.now));
-        Ok(Answer::ReceiptsPut(outcomes.collect()))
+        let receipts = receipts.as_slice();
+        let mut outcomes: Vec<ReceiptPut> = Vec::with_capacity(receipts.len());
+        for put in receipts {
+            let mut before = receipts.iter().zip(&outcomes);
+            let same = before.find(|(earlier, _)| earlier.receipt == put.receipt);
+            // What was refused once is not verified again.
+            outcomes.push(match same.map(|(_, outcome)| *outcome) {
+                Some(ReceiptPut::Counted) => ReceiptPut::Known,
+                Some(refused) => refused,
+                None => self.put_receipt(from, put, at.now),
+            });
+        }
+        Ok(Answer::ReceiptsPut(outcomes))
     }
 
     /// What is cheap to see comes first: two signatures cost a tenth of a
@@ -44,7 +57,9 @@ impl Registry {
     }
 
     pub(super) fn on_polo(&self, asking: NodeId, ids: &PoloIds, now: Timestamp) -> Answer {
-        let visible = ids.as_slice().iter().filter(|id| self.may_see(asking, id, now));
+        let mut asked = BTreeSet::new();
+        let ids = ids.as_slice().iter().filter(|id| asked.insert(**id));
+        let visible = ids.filter(|id| self.may_see(asking, id, now));
         let polo = |id: &NodeId| {
             let polo = self.book.polo(id, |submitter| self.counts(asking, submitter, now), now);
             Polo { id: *id, polo }

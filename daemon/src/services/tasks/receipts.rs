@@ -3,7 +3,7 @@
 //! The worker puts what it has worked on. The submitter puts only what a
 //! worker could keep to itself: that it failed, or let the time pass.
 
-use pilot_identity::{NodeKey, Outcome};
+use pilot_identity::{NodeKey, Outcome, Receipt};
 use pilot_proto::registry::PutReceipt;
 use pilot_store::Batch;
 use pilot_tasks::{ReceivedPhase, ReceivedTask, SubmittedPhase, SubmittedTask};
@@ -25,12 +25,8 @@ impl Owing {
 
     /// Whether the record of a task that this node worked on has one.
     pub(super) fn received(&self, batch: &mut Batch, task: &ReceivedTask) -> bool {
-        let ReceivedPhase::Closed { ending, receipt } = &task.phase else { return false };
-        let counts = match ending.outcome {
-            Outcome::Succeeded | Outcome::Failed => true,
-            Outcome::Expired => ending.accepted.is_some(),
-            Outcome::Declined | Outcome::Cancelled => false,
-        };
+        let ReceivedPhase::Closed { receipt, .. } = &task.phase else { return false };
+        let counts = is_worth_something(receipt.assume_verified());
         if counts {
             let kind = self.kind(&task.terms.summary);
             let put = PutReceipt { receipt: receipt.as_ref().clone(), kind };
@@ -48,10 +44,8 @@ impl Owing {
             _ => (task.terms.attempt, task.delivery()),
         };
         let Some(delivery) = delivery else { return false };
-        let counts = match delivery.outcome {
-            Outcome::Failed | Outcome::Expired => true,
-            Outcome::Succeeded | Outcome::Declined | Outcome::Cancelled => false,
-        };
+        let receipt = delivery.receipt.assume_verified();
+        let counts = receipt.outcome != Outcome::Succeeded && is_worth_something(receipt);
         if counts {
             let put = PutReceipt { receipt: delivery.receipt.as_ref().clone(), kind: 0 };
             let id = task.terms.id;
@@ -70,12 +64,46 @@ impl Owing {
     }
 }
 
+/// Whether the rendezvous would count it: somebody worked on it, or said so.
+fn is_worth_something(receipt: &Receipt) -> bool {
+    match receipt.outcome {
+        Outcome::Succeeded | Outcome::Failed => true,
+        Outcome::Declined | Outcome::Expired => receipt.times.accepted.is_some(),
+        Outcome::Cancelled => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use pilot_identity::{Digest, ReceiptTimes, Timestamp};
+
     use super::*;
 
     fn owing(seed: u8) -> Owing {
         Owing::new(&NodeKey::from_seed(&Zeroizing::new([seed; 32])))
+    }
+
+    #[test]
+    fn what_was_accepted_and_then_declined_or_left_is_put() {
+        let ended = |outcome, accepted: bool| {
+            let id = |seed| NodeKey::from_seed(&Zeroizing::new([seed; 32])).id();
+            let accepted = accepted.then(Timestamp::default);
+            is_worth_something(&Receipt {
+                task: pilot_proto::TaskId::from_bytes([0; 16]).uuid(),
+                attempt: 1,
+                submitter: id(1),
+                worker: id(2),
+                outcome,
+                digest: Digest::of(b""),
+                times: ReceiptTimes { accepted, ..ReceiptTimes::default() },
+            })
+        };
+
+        for outcome in [Outcome::Declined, Outcome::Expired] {
+            assert!(ended(outcome, true) && !ended(outcome, false), "{outcome:?}");
+        }
+        assert!(ended(Outcome::Succeeded, true) && ended(Outcome::Failed, true));
+        assert!(!ended(Outcome::Cancelled, true));
     }
 
     #[test]

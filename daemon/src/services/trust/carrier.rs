@@ -79,10 +79,12 @@ impl TrustService {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.to_put.notified() => {}
-                () = tokio::time::sleep(PUT_AGAIN) => {}
+                () = self.to_put.notified() => {
+                    self.put_all().await;
+                    self.put.notify_one();
+                }
+                () = tokio::time::sleep(PUT_AGAIN) => self.put_all().await,
             }
-            self.put_all().await;
         }
     }
 

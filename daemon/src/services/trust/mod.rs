@@ -37,6 +37,8 @@ pub(crate) struct TrustService {
     moved: Notify,
     /// Rings when there are grants the rendezvous should have.
     to_put: Notify,
+    /// Rings when they have been put, or could not be.
+    put: Notify,
     carriers: Semaphore,
     /// Peers that are being offered this node's grant since they refused it.
     mending: Mutex<BTreeSet<NodeId>>,
@@ -95,6 +97,7 @@ impl TrustService {
             state: Mutex::new(loaded),
             moved: Notify::new(),
             to_put: Notify::new(),
+            put: Notify::new(),
             carriers: Semaphore::new(CARRIERS),
             mending: Mutex::new(BTreeSet::new()),
             overlay: OnceLock::new(),
@@ -239,6 +242,14 @@ impl TrustService {
     pub(crate) async fn registered(self: &Arc<Self>, network: u16) {
         self.quiet_turn(|machine, now| machine.handle_network(network, now)).await;
         self.to_put.notify_one();
+    }
+
+    /// Waits until grants have been put at the rendezvous because one is new or
+    /// the line is, or could not be put there. For one to wait at a time.
+    ///
+    /// Cancel safe: what was missed is told to the next.
+    pub(crate) async fn grants_put(&self) {
+        self.put.notified().await;
     }
 
     /// A peer refused a tunnel although its grant is here: it is offered ours

@@ -64,10 +64,13 @@ fn both_sides_may_put_a_receipt_and_it_counts_once() {
     let of_submitter = put(&mut world, &submitter, &receipts);
     assert_eq!(of_submitter, [ReceiptPut::Known, ReceiptPut::Counted]);
     assert_eq!(put(&mut world, &worker, &receipts), [ReceiptPut::Known; 2]);
+    let third = [signed(statement(3)), signed(statement(3))];
+    let twice = put(&mut world, &worker, &third);
+    assert_eq!(twice, [ReceiptPut::Counted, ReceiptPut::Known], "in one batch");
 
-    assert_eq!(polos(&mut world, &submitter, &[2]), [(key(2).id(), 2)]);
+    assert_eq!(polos(&mut world, &submitter, &[2]), [(key(2).id(), 3)]);
     let detail = detail(&mut world, &submitter, 2);
-    assert_eq!((detail.polo, detail.parts[0].counts.succeeded), (2, 2));
+    assert_eq!((detail.polo, detail.parts[0].counts.succeeded), (3, 3));
 }
 
 #[test]
@@ -130,7 +133,7 @@ fn a_receipt_of_the_future_or_of_long_ago_does_not_count() {
 
     let outcomes = put(&mut world, &worker, &receipts);
 
-    assert_eq!(outcomes, [ReceiptPut::Invalid, ReceiptPut::Invalid, ReceiptPut::TooOld]);
+    assert_eq!(outcomes, [ReceiptPut::NotYet, ReceiptPut::Invalid, ReceiptPut::TooOld]);
 }
 
 #[test]
@@ -157,7 +160,8 @@ fn polo_is_told_of_whom_the_asking_node_may_see() {
     assert_eq!(refused(&answer), RefusalCode::NotFound);
     let nobody = world.ask(&stranger, Request::PoloOf(key(7).id()));
     assert_eq!(answer, nobody);
-    assert_eq!(polos(&mut world, &submitter, &[2, 7, 1]), [(key(2).id(), 1), (key(1).id(), 0)]);
+    let told = polos(&mut world, &submitter, &[2, 7, 2, 1, 2]);
+    assert_eq!(told, [(key(2).id(), 1), (key(1).id(), 0)], "once each");
     assert_eq!(polos(&mut world, &worker, &[2]), [(key(2).id(), 1)], "of itself");
 }
 
