@@ -32,33 +32,41 @@ pub(crate) async fn polos(
     ids: &[NodeId],
 ) -> Result<BTreeMap<NodeId, i32>, PoloError> {
     let registry = counting(overlay)?;
-    let ask = async |batch| registry.ask(&Request::Polo(batch)).await;
-    Ok(gather(PoloIds::batches(ids), ask).await?)
+    let mut told = Told::default();
+    for batch in PoloIds::batches(ids) {
+        if !told.note(registry.ask(&Request::Polo(batch)).await)? {
+            break;
+        }
+    }
+    Ok(told.found)
 }
 
-/// What is told batch by batch, until one is not answered. What was told
-/// before holds nonetheless; only if nothing was, there is an error.
-async fn gather(
-    batches: Vec<PoloIds>,
-    ask: impl AsyncFn(PoloIds) -> Result<Answer, RegistryError>,
-) -> Result<BTreeMap<NodeId, i32>, RegistryError> {
-    let mut found = BTreeMap::new();
-    for (number, batch) in batches.into_iter().enumerate() {
-        let error = match ask(batch).await {
+/// What is told batch by batch, until one is not answered.
+#[derive(Debug, Default)]
+struct Told {
+    found: BTreeMap<NodeId, i32>,
+    answered: bool,
+}
+
+impl Told {
+    /// Takes an answer; whether the next batch is to be asked for. What was
+    /// told before holds nonetheless: only if nothing was, there is an error.
+    fn note(&mut self, answer: Result<Answer, RegistryError>) -> Result<bool, RegistryError> {
+        let error = match answer {
             Ok(Answer::Polos(polos)) => {
-                found.extend(polos.into_iter().map(|polo| (polo.id, polo.polo)));
-                continue;
+                self.found.extend(polos.into_iter().map(|polo| (polo.id, polo.polo)));
+                self.answered = true;
+                return Ok(true);
             }
             Ok(_) => RegistryError::Confused,
             Err(error) => error,
         };
-        if number == 0 {
+        if !self.answered {
             return Err(error);
         }
         tracing::debug!(%error, "polo is told of some only");
-        break;
+        Ok(false)
     }
-    Ok(found)
 }
 
 /// How the polo of one node comes about.
@@ -187,33 +195,16 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn what_was_told_is_kept_when_the_next_batch_is_refused() {
-        let ids: Vec<NodeId> = (0..600_u32)
-            .map(|number| {
-                let mut seed = [1; 32];
-                seed[..4].copy_from_slice(&number.to_be_bytes());
-                pilot_identity::NodeKey::from_seed(&seed.into()).id()
-            })
-            .collect();
-        let told_for = async |answered: usize| {
-            let asked = std::cell::Cell::new(0);
-            let ask = async |batch: PoloIds| {
-                asked.set(asked.get() + 1);
-                if asked.get() > answered {
-                    return Err(RegistryError::TimedOut);
-                }
-                let polo = |id: &NodeId| Polo { id: *id, polo: 7 };
-                Ok(Answer::Polos(batch.as_slice().iter().map(polo).collect()))
-            };
-            let told = gather(PoloIds::batches(&ids), ask).await;
-            (told.map(|told| told.len()).ok(), asked.get())
-        };
+    #[test]
+    fn what_was_told_is_kept_when_the_next_batch_is_refused() {
+        let id = pilot_identity::NodeKey::from_seed(&[1; 32].into()).id();
+        let answer = || Ok(Answer::Polos(vec![Polo { id, polo: 7 }]));
+        let mut told = Told::default();
 
-        assert_eq!(told_for(0).await, (None, 1));
-        assert_eq!(told_for(1).await, (Some(256), 2));
-        assert_eq!(told_for(2).await, (Some(512), 3));
-        assert_eq!(told_for(3).await, (Some(600), 3));
+        assert!(told.note(answer()).unwrap());
+        assert!(!told.note(Err(RegistryError::TimedOut)).unwrap());
+        assert_eq!(told.found.get(&id), Some(&7));
+        assert!(Told::default().note(Err(RegistryError::TimedOut)).is_err());
     }
 
     #[test]
