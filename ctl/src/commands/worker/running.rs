@@ -132,7 +132,11 @@ impl Running<'_> {
         drop(pipes);
         output.close();
         drop(timeout(TELL, reporter.join_next()).await);
-        end
+        match end {
+            // It may have ended before the last of it was read.
+            Ok(End::Alone(_)) if output.has_overflowed() => Ok(End::Stopped(Why::TooMuch)),
+            end => end,
+        }
     }
 
     fn pipes(&self, child: &mut Child, text: Bytes, output: &Arc<Output>) -> JoinSet<()> {

@@ -19,7 +19,7 @@ use super::output::{MAX_STDOUT, Output};
 use super::report::clipped;
 use super::running::{End, Running, Why};
 use super::shop::Shop;
-use super::tree::{Tree, TreeError};
+use super::tree::{CollectError, Tree, TreeError};
 use crate::child::{how, not_run};
 use crate::failure::Failure;
 use crate::load::{Given, Load};
@@ -119,7 +119,7 @@ async fn attempted(
         Err(error @ (TreeError::Name | TreeError::NoCommit(_))) => {
             return Outcome::Failed { reason: error.to_string(), for_good: true }.into();
         }
-        Err(TreeError::Git(error)) => {
+        Err(error @ (TreeError::Fetch(_) | TreeError::Git(_))) => {
             let (after, reason) = (shop.put_off(task.id), error.to_string());
             return Outcome::Released { after, reason }.into();
         }
@@ -169,7 +169,8 @@ async fn ran(
         && let Err(error) = repository.collect(tree, id, &contents.result()).await
     {
         let reason = format!("its changes could not be collected: {error}");
-        return Attempt { exit_code, ..Outcome::Failed { reason, for_good: false }.into() };
+        let for_good = matches!(error, CollectError::Submodule(_));
+        return Attempt { exit_code, ..Outcome::Failed { reason, for_good }.into() };
     }
     let outcome = match request(shop, status, &output, contents) {
         Ok(request) => Outcome::Result(Box::new(request)),
