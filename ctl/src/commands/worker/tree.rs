@@ -165,6 +165,14 @@ impl Repository {
         Ok(())
     }
 
+    /// Removes what there is of a work tree whose making was given up.
+    pub(super) async fn forget(&self, path: &Path) {
+        let _turn = self.turn.acquire().await;
+        drop(fs::remove_dir_all(path));
+        // What stays is forgotten when the next worker begins.
+        drop(self.git.run(&["worktree", "prune"]).await);
+    }
+
     /// Writes what was changed in a work tree into `result`: `changes.json`,
     /// and if there is anything `changes.patch` and `changes.bundle`.
     pub(super) async fn collect(
