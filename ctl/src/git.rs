@@ -5,7 +5,8 @@
 //! call goes on for ever.
 
 use core::time::Duration;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -19,6 +20,9 @@ use tokio::time::timeout;
 /// The checkout of a large repository takes a minute on a slow disk; a remote
 /// that does not answer never ends.
 const LIMIT: Duration = Duration::from_secs(600);
+
+/// The same of a fetch: other tasks wait for it.
+const FETCH_LIMIT: Duration = Duration::from_secs(60);
 
 /// Variables by which a caller of git redirects it, as `git rev-parse
 /// --local-env-vars` lists them, and the namespace.
@@ -50,8 +54,8 @@ pub(crate) enum GitError {
     #[error("cannot run git: {0}")]
     NotRun(io::Error),
     /// It took too long.
-    #[error("git {what} was given up after {} s", LIMIT.as_secs())]
-    TooLong { what: String },
+    #[error("git {what} was given up after {} s", limit.as_secs())]
+    TooLong { what: String, limit: Duration },
     /// It said no.
     #[error("git {what}: {said}")]
     Failed { what: String, said: String },
@@ -64,7 +68,7 @@ impl From<GitError> for ApiError {
             GitError::Missing => {
                 Self::new(ErrorCode::NotFound, message).with_hint("apt-get install git")
             }
-            GitError::NotRun(_) | GitError::TooLong { what: _ } => {
+            GitError::NotRun(_) | GitError::TooLong { what: _, limit: _ } => {
                 Self::new(ErrorCode::Internal, message)
             }
             GitError::Failed { what: _, said: _ } => Self::new(ErrorCode::Conflict, message),
@@ -78,20 +82,21 @@ pub(crate) struct Git {
     folder: PathBuf,
     /// Settings that come before those of the repository.
     settings: Vec<&'static str>,
-    /// Whether the folder itself must be what git works in.
-    is_top: bool,
+    /// Where its repository is, if the folder is not to be asked.
+    repository: Option<PathBuf>,
 }
 
 impl Git {
     /// In the repository that the folder is in.
     pub(crate) fn at(folder: impl Into<PathBuf>) -> Self {
         let settings = vec!["submodule.recurse=false"];
-        Self { folder: folder.into(), settings, is_top: false }
+        Self { folder: folder.into(), settings, repository: None }
     }
 
-    /// In a folder that is a work tree itself: none above it is taken for it.
-    pub(crate) fn of_tree(folder: impl Into<PathBuf>) -> Self {
-        Self { is_top: true, ..Self::at(folder) }
+    /// In a work tree whose repository is known: what its `.git` says by now
+    /// does not count, nor does a repository that the folder is in.
+    pub(crate) fn of_tree(folder: impl Into<PathBuf>, repository: PathBuf) -> Self {
+        Self { repository: Some(repository), ..Self::at(folder) }
     }
 
     /// With settings that count more than those of the repository.
@@ -112,24 +117,51 @@ impl Git {
         &self,
         words: &[S],
     ) -> Result<Output, GitError> {
+        ended(self.command(words), words, LIMIT).await
+    }
+
+    /// The same of what must succeed; what it prints goes into a file.
+    pub(crate) async fn run_into<S: AsRef<OsStr> + Sync>(
+        &self,
+        words: &[S],
+        file: File,
+    ) -> Result<(), GitError> {
+        let mut command = self.command(words);
+        // `output` would take it else.
+        let child = command.stdout(file).stderr(Stdio::piped()).spawn().map_err(not_run)?;
+        let output = waited(child.wait_with_output(), words, LIMIT).await?;
+        if output.status.success() { Ok(()) } else { Err(failed(words, &output)) }
+    }
+
+    /// Fetches what the remotes have, for at most [`FETCH_LIMIT`].
+    pub(crate) async fn fetch(&self) -> Result<(), GitError> {
+        let words = ["fetch", "--all", "--quiet"];
+        let mut command = self.command(&words);
+        let is_told = |name: &&str| std::env::var_os(name).is_some();
+        if !["GIT_SSH_COMMAND", "GIT_SSH"].iter().any(is_told)
+            && !self.output(&["config", "core.sshCommand"]).await?.status.success()
+        {
+            // ssh asks the terminal itself, whatever git was told.
+            command.env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes");
+        }
+        let output = ended(command, &words, FETCH_LIMIT).await?;
+        if output.status.success() { Ok(()) } else { Err(failed(&words, &output)) }
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, words: &[S]) -> Command {
         let mut command = Command::new("git");
         for name in REDIRECTING {
             command.env_remove(name);
         }
-        if let (true, Some(above)) = (self.is_top, self.folder.parent()) {
-            command.env("GIT_CEILING_DIRECTORIES", above);
-        }
         command.env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C").arg("-C").arg(&self.folder);
+        if let Some(repository) = &self.repository {
+            command.arg(flag("--git-dir=", repository)).arg(flag("--work-tree=", &self.folder));
+        }
         for setting in &self.settings {
             command.args(["-c", setting]);
         }
         command.args(words).stdin(Stdio::null()).kill_on_drop(true);
-        match timeout(LIMIT, command.output()).await {
-            Ok(Ok(output)) => Ok(output),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Err(GitError::Missing),
-            Ok(Err(error)) => Err(GitError::NotRun(error)),
-            Err(_elapsed) => Err(GitError::TooLong { what: what(words) }),
-        }
+        command
     }
 
     /// The same of what must succeed: what it printed.
@@ -165,6 +197,38 @@ impl Git {
     }
 }
 
+async fn ended<S: AsRef<OsStr>>(
+    mut command: Command,
+    words: &[S],
+    limit: Duration,
+) -> Result<Output, GitError> {
+    waited(command.output(), words, limit).await
+}
+
+async fn waited<S: AsRef<OsStr>>(
+    output: impl Future<Output = io::Result<Output>>,
+    words: &[S],
+    limit: Duration,
+) -> Result<Output, GitError> {
+    match timeout(limit, output).await {
+        Ok(output) => output.map_err(not_run),
+        Err(_elapsed) => Err(GitError::TooLong { what: what(words), limit }),
+    }
+}
+
+fn not_run(error: io::Error) -> GitError {
+    if error.kind() == io::ErrorKind::NotFound {
+        return GitError::Missing;
+    }
+    GitError::NotRun(error)
+}
+
+fn flag(name: &str, path: &Path) -> OsString {
+    let mut word = OsString::from(name);
+    word.push(path);
+    word
+}
+
 /// The error of a call that did not succeed.
 pub(crate) fn failed<S: AsRef<OsStr>>(words: &[S], output: &Output) -> GitError {
     let said = String::from_utf8_lossy(&output.stderr);
@@ -195,7 +259,8 @@ mod tests {
         std::fs::create_dir(&inner).unwrap();
 
         assert!(Git::at(&inner).run(&["status"]).await.is_ok());
-        let failed = Git::of_tree(&inner).run(&["status"]).await.unwrap_err();
+        let known = Git::of_tree(&inner, inner.join("gone"));
+        let failed = known.run(&["status"]).await.unwrap_err();
 
         assert!(matches!(failed, GitError::Failed { .. }), "{failed}");
         assert!(failed.to_string().contains("not a git repository"), "{failed}");

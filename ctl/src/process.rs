@@ -8,8 +8,13 @@ use rustix::process::{Pid, getppid};
 /// Who called this program; none if that is nobody of this machine's.
 pub(crate) fn parent() -> Option<ProcessRef> {
     let pid = u32::try_from(getppid().map(Pid::as_raw_nonzero)?.get()).ok()?;
+    Some(of(pid))
+}
+
+/// A process that is there.
+pub(crate) fn of(pid: u32) -> ProcessRef {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok();
-    Some(ProcessRef { pid, started: stat.as_deref().and_then(started) })
+    ProcessRef { pid, started: stat.as_deref().and_then(started) }
 }
 
 /// Field 22 of a line of `/proc/PID/stat`. The second is the program's name,

@@ -42,6 +42,47 @@ fn a_command_that_ignores_sigterm_is_gone_after_a_cancel_with_all_it_started() {
 }
 
 #[test]
+fn what_left_the_group_of_its_command_is_gone_after_a_cancel_and_with_its_worker() {
+    let team = team();
+    let ids = ["cancel", "kill"].map(|name| submit(&team, name));
+    let pids = ids.map(|id| team.path(&id.to_string()));
+    let script = format!(
+        r#"cd "{}"; setsid sh -c 'sleep 600 & echo "$!
+$$" > "$0.tmp"; mv "$0.tmp" "$0"; wait' "$PILOT_TASK_ID" & wait; wait"#,
+        team.path("").display()
+    );
+    let mut worker = shell(&team, &["--slots", "2", "--grace", "100ms"], &script);
+    let pids = pids.map(|path| lines(&path));
+
+    team.node("manager").ok(&["task", "cancel", &ids[0].to_string(), "--grace", "1s"]).unwrap();
+
+    assert_eq!(ended(&team, ids[0]).state, TaskState::Cancelled);
+    until_gone(&pids[0]);
+    assert!(!pids[1].iter().any(|pid| is_gone(pid)));
+    worker.kill().unwrap();
+    until_gone(&pids[1]);
+}
+
+#[test]
+fn a_command_that_ends_by_a_signal_of_who_stops_the_worker_is_not_its_failure() {
+    let team = team();
+    let id = submit(&team, "again");
+    let begun = team.path("begun");
+    let script = format!(r#"echo $$ > "{}"; exec sleep 600"#, begun.display());
+    let mut worker = shell(&team, &[], &script);
+    let pids = lines(&begun);
+
+    signal(worker.pid(), Signal::TERM);
+    worker.error("stopping once what runs has ended (1)", PATIENCE).unwrap();
+    signal(pids[0].parse().unwrap(), Signal::TERM);
+
+    assert_eq!(code(&mut worker), Some(143), "{}", worker.errors());
+    let mut next = shell(&team, &["--once"], "echo again");
+    assert_eq!(data(&team, id), "again\n");
+    assert_eq!(code(&mut next), Some(0));
+}
+
+#[test]
 fn a_command_that_heeds_sigterm_ends_its_cancelled_task_at_once() {
     let team = team();
     let id = submit(&team, "stop");

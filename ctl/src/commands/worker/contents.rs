@@ -16,6 +16,8 @@ use std::path::{Component, Path, PathBuf};
 use pilot_local_api::CallError;
 use pilot_local_api::tasks::{AcceptedTask, TaskInput, read_data_fields};
 
+use tokio::task::spawn_blocking;
+
 use crate::Ctl;
 use crate::shown;
 
@@ -35,6 +37,9 @@ pub(super) enum ContentsError {
     /// Two files have one name.
     #[error("two files that come with it have one name: {0}")]
     Twice(String),
+    /// A link in it leads elsewhere.
+    #[error("it comes with a link that leads out of its folder: {0}")]
+    Outside(String),
     /// The disk did not take it.
     #[error("cannot write {path}: {error}")]
     Disk {
@@ -67,7 +72,7 @@ impl Contents {
         if contents.has_inputs {
             make_folder(&contents.path.join("inputs"))?;
             for (number, input) in task.inputs.iter().enumerate() {
-                contents.input(number + 1, input)?;
+                contents.input(number + 1, input).await?;
             }
         }
         Ok(contents)
@@ -104,13 +109,13 @@ impl Contents {
             let disk = |error| ContentsError::Disk { path: inbox.to_owned(), error };
             for entry in fs::read_dir(inbox).map_err(disk)? {
                 let entry = entry.map_err(disk)?;
-                link(&entry.path(), &folder.join(entry.file_name()))?;
+                link(&entry.path(), &folder.join(entry.file_name())).await?;
             }
         }
         Ok(())
     }
 
-    fn input(&self, number: usize, input: &TaskInput) -> Result<(), ContentsError> {
+    async fn input(&self, number: usize, input: &TaskInput) -> Result<(), ContentsError> {
         let folder = self.path.join("inputs").join(number.to_string());
         make_folder(&folder)?;
         let data = read_data_fields(input.data.clone(), input.data_base64.clone());
@@ -126,7 +131,7 @@ impl Contents {
         }
         for attachment in &input.attachments {
             let Some(there) = &attachment.path else { continue };
-            link(there.as_path(), &files.join(component(attachment.name.as_path())?))?;
+            link(there.as_path(), &files.join(component(attachment.name.as_path())?)).await?;
         }
         Ok(())
     }
@@ -167,8 +172,45 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), ContentsError> {
     written.map_err(|error| not_written(path, error))
 }
 
-fn link(to: &Path, path: &Path) -> Result<(), ContentsError> {
+/// Links to what came on a transfer, in whose folder it is.
+async fn link(to: &Path, path: &Path) -> Result<(), ContentsError> {
+    let disk = |error| ContentsError::Disk { path: to.to_owned(), error };
+    let there = to.to_owned();
+    // There may be very many files in it.
+    let looked = spawn_blocking(move || way_out(&there)).await;
+    if let Some(out) = looked.unwrap_or_else(|lost| Err(lost.into())).map_err(disk)? {
+        let name = out.strip_prefix(to.parent().unwrap_or(to)).unwrap_or(&out);
+        return Err(ContentsError::Outside(shown::path(name.as_os_str().as_encoded_bytes())));
+    }
     symlink(to, path).map_err(|error| not_written(path, error))
+}
+
+/// What leads out of the folder that `path` is in: itself if it is a link, or a
+/// link in it that does not lead to something there. Through it a command would
+/// read, or write, what the submitter chose.
+fn way_out(path: &Path) -> io::Result<Option<PathBuf>> {
+    let found = fs::symlink_metadata(path)?;
+    if found.is_symlink() {
+        return Ok(Some(path.to_owned()));
+    }
+    if !found.is_dir() {
+        return Ok(None);
+    }
+    let home = path.parent().unwrap_or(path).canonicalize()?;
+    let mut left = vec![path.to_owned()];
+    while let Some(folder) = left.pop() {
+        for entry in fs::read_dir(folder)? {
+            let (kind, path) = entry.and_then(|entry| Ok((entry.file_type()?, entry.path())))?;
+            if kind.is_dir() {
+                left.push(path);
+            } else if kind.is_symlink()
+                && !path.canonicalize().is_ok_and(|there| there.starts_with(&home))
+            {
+                return Ok(Some(path));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn not_written(path: &Path, error: io::Error) -> ContentsError {
@@ -248,6 +290,35 @@ mod tests {
         assert!(!path.join("files").exists() && path.join("result").is_dir());
         drop(contents);
         assert!(!path.exists() && there.exists());
+    }
+
+    #[tokio::test]
+    async fn a_link_that_leads_out_of_a_transfer_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, came, secret) =
+            (dir.path().join("t"), dir.path().join("came"), dir.path().join("secret"));
+        fs::create_dir_all(came.join("d/deep")).unwrap();
+        fs::write(came.join("a"), "1").unwrap();
+        fs::write(&secret, "2").unwrap();
+        symlink("../../a", came.join("d/deep/fine")).unwrap();
+        let made = async |name: &str| {
+            let attached = at(name.as_bytes(), &came.join(name));
+            let task = task(vec![input(&[], vec![attached])]);
+            Contents::make(path.clone(), &task, b"{}", &ctl()).await
+        };
+        drop(made("d").await.unwrap());
+
+        symlink("a", came.join("link")).unwrap();
+        let top = made("link").await.unwrap_err();
+        assert!(matches!(top, ContentsError::Outside(name) if name == "link"));
+        for target in ["/etc/passwd", "../../../secret", "/nowhere/at/all"] {
+            let link = came.join("d/deep/evil");
+            symlink(target, &link).unwrap();
+            let deep = made("d").await.unwrap_err();
+            assert!(matches!(deep, ContentsError::Outside(name) if name == "d/deep/evil"));
+            fs::remove_file(link).unwrap();
+        }
+        assert!(!path.exists());
     }
 
     #[tokio::test]

@@ -16,6 +16,10 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// Tries after which a worker that is to end now gives up.
 const LAST_TRIES: u32 = 25;
 
+/// Refusals after which a daemon that has a fault, such as a disk that cannot
+/// be written, is given up: 30 s of them.
+const REFUSALS: u32 = 150;
+
 /// What became of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Outcome {
@@ -32,58 +36,84 @@ pub(super) enum Outcome {
 }
 
 /// A word for what the daemon now knows.
-pub(super) async fn deliver(shop: &Shop, id: TaskId, outcome: &Outcome) -> &'static str {
+///
+/// # Errors
+///
+/// If it does not take what it has to know: the lease must end otherwise.
+pub(super) async fn deliver(
+    shop: &Shop,
+    id: TaskId,
+    outcome: &Outcome,
+) -> Result<&'static str, ApiError> {
     match outcome {
         Outcome::Result(request) => {
             let call = || shop.ctl.client.send_results(id, request);
-            match until_taken(shop, id, call).await {
-                Ok(view) => view.state.word(),
+            match until_taken(shop, id, is_unfit, call).await {
+                Ok(view) => Ok(view.state.word()),
                 // It ended in the meantime.
-                Err(error) if is_over(&error) => "over",
-                Err(error) => {
+                Err(error) if is_over(&error) => Ok("over"),
+                Err(error) if is_unfit(&error) => {
                     let reason = format!("the result was refused: {}", error.message);
                     fail(shop, id, &reason, false).await
                 }
+                Err(error) => Err(error),
             }
         }
         Outcome::Failed { reason, for_good } => fail(shop, id, reason, *for_good).await,
         Outcome::Released { after, reason } => release(shop, id, *after, reason).await,
         // Nobody takes it from the queue: the daemon ends it instead.
         Outcome::Cancelled => {
-            release(shop, id, Duration::ZERO, "the command was stopped").await;
-            "cancelled"
+            let word = release(shop, id, Duration::ZERO, "the command was stopped").await?;
+            Ok(if word == "released" { "cancelled" } else { word })
         }
-        Outcome::Over => "over",
+        Outcome::Over => Ok("over"),
     }
 }
 
-async fn fail(shop: &Shop, id: TaskId, reason: &str, no_retry: bool) -> &'static str {
+async fn fail(
+    shop: &Shop,
+    id: TaskId,
+    reason: &str,
+    no_retry: bool,
+) -> Result<&'static str, ApiError> {
     let request = FailRequest { reason: clipped(reason.to_owned()), no_retry };
     let call = || shop.ctl.client.fail(id, &request);
-    told(shop, id, until_taken(shop, id, call).await.map(drop), "failed")
+    told(until_taken(shop, id, is_over, call).await, "failed")
 }
 
-async fn release(shop: &Shop, id: TaskId, after: Duration, reason: &str) -> &'static str {
+async fn release(
+    shop: &Shop,
+    id: TaskId,
+    after: Duration,
+    reason: &str,
+) -> Result<&'static str, ApiError> {
     let delay_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
     let request = ReleaseRequest { delay_ms, reason: clipped(reason.to_owned()) };
     let call = || shop.ctl.client.release(id, &request);
-    told(shop, id, until_taken(shop, id, call).await.map(drop), "released")
+    told(until_taken(shop, id, is_over, call).await, "released")
 }
 
 fn told(
-    shop: &Shop,
-    id: TaskId,
-    answered: Result<(), ApiError>,
+    answered: Result<TaskView, ApiError>,
     word: &'static str,
-) -> &'static str {
+) -> Result<&'static str, ApiError> {
     match answered {
-        Ok(()) => word,
-        Err(error) if is_over(&error) => "over",
-        Err(error) => {
-            shop.ctl.ui.say(&format!("task {id}: {error}"));
-            "refused"
-        }
+        Ok(_) => Ok(word),
+        Err(error) if is_over(&error) => Ok("over"),
+        Err(error) => Err(error),
     }
+}
+
+/// Whether it is the result that is not taken, so that it will never be.
+fn is_unfit(error: &ApiError) -> bool {
+    matches!(
+        error.code,
+        ErrorCode::InvalidArgument
+            | ErrorCode::TooLarge
+            | ErrorCode::LimitExceeded
+            | ErrorCode::NotFound
+            | ErrorCode::NotAllowed
+    )
 }
 
 /// Whether the task has ended otherwise, so that there is nothing to be told.
@@ -92,16 +122,28 @@ fn is_over(error: &ApiError) -> bool {
 }
 
 /// Makes a call until the daemon has answered it for good: one that is away is
-/// waited for, and one whose disk is full asked again.
-async fn until_taken<F>(shop: &Shop, id: TaskId, call: impl Fn() -> F) -> Result<TaskView, ApiError>
+/// waited for, one whose disk is full asked again, and one that refuses it for
+/// another reason than that of `is_final` asked again for a while.
+async fn until_taken<F>(
+    shop: &Shop,
+    id: TaskId,
+    is_final: fn(&ApiError) -> bool,
+    call: impl Fn() -> F,
+) -> Result<TaskView, ApiError>
 where
     F: Future<Output = Result<TaskView, CallError>>,
 {
-    let mut tries = 0_u32;
+    let (mut tries, mut refusals) = (0_u32, 0_u32);
     loop {
         let error = match call().await {
             Ok(answer) => return Ok(answer),
-            Err(CallError::Refused(error)) if !error.retryable => return Err(error),
+            Err(CallError::Refused(error)) if !error.retryable => {
+                refusals = refusals.saturating_add(1);
+                if is_over(&error) || is_final(&error) || refusals >= REFUSALS {
+                    return Err(error);
+                }
+                error
+            }
             Err(error) => ApiError::from(error),
         };
         if tries == 0 {

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::strays;
 use crate::child::Group;
 use crate::failure::Failure;
 use crate::waiting::ignore_stops;
@@ -17,8 +18,8 @@ const MAX_LINE: usize = 32;
 /// End what worker run left when it was killed. Started by worker run alone.
 ///
 /// It is told on stdin which process groups run (`+NUMBER`) and which have ended
-/// (`-NUMBER`). When stdin ends it kills those that are left and removes the
-/// folder with what their tasks had. Tasks are leased to this process: by the
+/// (`-NUMBER`). When stdin ends it kills those that are left, and on Linux who left
+/// them, and removes the folder with what their tasks had. Tasks are leased to this process: by the
 /// time they go to another worker, nobody is at them any more.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -32,6 +33,12 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let _signals = ignore_stops()?;
     for group in left(BufReader::new(io::stdin().lock())) {
         group.kill();
+    }
+    for _ in 0..strays::ROUNDS {
+        if strays::kill(&folder, None) == 0 {
+            break;
+        }
+        std::thread::sleep(strays::PAUSE);
     }
     sweep(&folder);
     Ok(())

@@ -11,6 +11,7 @@ use pilot_local_api::{ApiError, ErrorCode};
 use tokio::process::{Child, Command};
 
 use crate::child::Group;
+use crate::process;
 
 /// The guard that runs, and whom it is told about.
 #[derive(Debug)]
@@ -30,13 +31,15 @@ impl Guarded {
         let mut command = Command::new(program);
         command.args(["worker", "guard"]).arg(folder).current_dir("/");
         // A group of its own, so that Ctrl-C does not reach it.
+        // What ends the task in which this worker may run leaves its guard alone.
+        command.env_remove("PILOT_TASK_DIR");
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null());
         let mut child = command.spawn().map_err(failed)?;
         let gone = || failed(io::ErrorKind::BrokenPipe.into());
         let pid = child.id().ok_or_else(gone)?;
         let stdin = child.stdin.take().ok_or_else(gone)?;
         let pipe = Mutex::new(Some(File::from(stdin.into_owned_fd().map_err(failed)?)));
-        Ok((Self { pipe, process: ProcessRef { pid, started: None } }, child))
+        Ok((Self { pipe, process: process::of(pid) }, child))
     }
 
     /// Whom leases are bound to.

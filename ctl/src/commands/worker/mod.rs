@@ -9,6 +9,7 @@ mod report;
 mod run;
 mod running;
 mod shop;
+mod strays;
 mod tree;
 mod watch;
 mod work;

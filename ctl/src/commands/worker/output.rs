@@ -96,11 +96,13 @@ impl Output {
     fn heard(&self, stream: Stream, bytes: &[u8]) {
         let mut written = self.lock();
         if stream == Stream::Out {
+            // Nothing after the first piece that did not fit: it would leave a hole.
+            if written.overflowed {
+                return;
+            }
             if written.stdout.len() + bytes.len() > MAX_STDOUT {
-                if !written.overflowed {
-                    written.overflowed = true;
-                    self.overflow.notify_one();
-                }
+                written.overflowed = true;
+                self.overflow.notify_one();
                 return;
             }
             written.stdout.extend_from_slice(bytes);
@@ -135,6 +137,11 @@ impl Output {
     /// Once stdout is more than a result holds. Cancel safe.
     pub(super) async fn overflowed(&self) {
         self.overflow.notified().await;
+    }
+
+    /// Whether stdout was more than a result holds: what is kept is not all of it.
+    pub(super) fn has_overflowed(&self) -> bool {
+        self.lock().overflowed
     }
 
     /// Nothing more is written.
@@ -262,11 +269,25 @@ mod tests {
         output.heard(Stream::Out, &vec![b'a'; MAX_STDOUT]);
         let soon = Duration::from_millis(1);
         assert!(timeout(soon, output.overflowed()).await.is_err());
+        assert!(!output.has_overflowed());
 
         output.heard(Stream::Out, b"b");
 
         assert!(timeout(soon, output.overflowed()).await.is_ok());
+        assert!(output.has_overflowed());
         assert_eq!(output.take_stdout().len(), MAX_STDOUT);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_after_the_piece_that_did_not_fit() {
+        let output = output();
+        output.heard(Stream::Out, &vec![b'a'; MAX_STDOUT - 1]);
+
+        output.heard(Stream::Out, b"bb");
+        output.heard(Stream::Out, b"c");
+
+        assert!(output.has_overflowed());
+        assert_eq!(output.take_stdout().len(), MAX_STDOUT - 1);
     }
 
     #[tokio::test]

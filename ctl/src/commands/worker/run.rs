@@ -2,24 +2,25 @@ use core::time::Duration;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::builder::RangedU64ValueParser;
 use pilot_flags::HumanDuration;
 use pilot_local_api::proto::PeerRef;
 use pilot_local_api::tasks::{AcceptRequest, AcceptedTask};
-use pilot_local_api::{ApiError, Client, ErrorCode, quoted};
+use pilot_local_api::{ApiError, CallError, Client, ErrorCode, quoted};
 use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::agent::Agent;
+use super::delivery::deliver;
 use super::guarded::Guarded;
 use super::shop::{Shop, Stop, Tally};
 use super::tree::Repository;
-use super::work::work;
+use super::work::{released, work};
 use crate::child::not_run;
 use crate::failure::Failure;
 use crate::waiting::{AtFirst, Signals, patiently};
@@ -28,7 +29,13 @@ use crate::{Ctl, random};
 /// The longest single wait for a task that is asked of the daemon.
 const ONE_WAIT_MS: u64 = 60_000;
 
-/// How long the guard may take to end.
+/// How long a daemon may refuse to give tasks for a reason of its own.
+const REFUSED: Duration = Duration::from_secs(60);
+
+/// Pause before it is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How long the guard may take to end, and a last task to be given back.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Run a command for each task of this node's queue
@@ -44,7 +51,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// twice as long each time, up to 5 min), anything else failed. Both streams are the task's
 /// log, their last line its progress. A task that is cancelled, runs out of time or loses its
 /// submitter's trust ends the command: SIGTERM to its process group, after the grace SIGKILL.
-/// Whatever it leaves running is killed when it ends.
+/// Whatever it leaves running is killed when it ends; on Linux that includes what left its
+/// process group.
 ///
 /// Ctrl-C (or SIGTERM) lets what runs end and accepts no more; a second one ends what runs and
 /// gives its tasks back to the queue. If worker run itself is killed, its commands are, too, and
@@ -122,6 +130,7 @@ pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
         json_result: args.json_result,
         several: args.slots > 1,
         stop: watch::Sender::new(Stop::No),
+        signalled: AtomicBool::new(false),
         tally: watch::Sender::new(tally),
         left: AtomicU64::new(limit.unwrap_or(u64::MAX)),
         begun: AtomicU64::new(0),
@@ -205,7 +214,8 @@ async fn serve(
             }
             number = signals.next() => {
                 let running = shop.tally.borrow().running;
-                if *shop.stop.borrow() == Stop::No {
+                // It may accept no more already, for another reason.
+                if !shop.signalled.swap(true, Ordering::Relaxed) {
                     stop(Stop::NoMore);
                     if running > 0 {
                         shop.ctl.ui.say(&format!(
@@ -219,7 +229,7 @@ async fn serve(
             }
             _ = guarding.wait(), if is_guarded => {
                 is_guarded = false;
-                stop(Stop::Now);
+                stop(Stop::Unguarded);
                 let message = "the guard of this worker is gone; what ran was stopped";
                 end = end.and(Err(ApiError::new(ErrorCode::Internal, message).into()));
             }
@@ -263,7 +273,6 @@ async fn slot(shop: &Arc<Shop>) -> Result<(), Failure> {
 
 /// The next task; none if no more are to be accepted.
 async fn accepted(shop: &Shop) -> Result<Option<AcceptedTask>, Failure> {
-    let mut stop = shop.stop.subscribe();
     loop {
         // A lost answer is asked for again by the same claim.
         let claim = format!("{:016x}", u64::from_be_bytes(random::bytes()?));
@@ -273,15 +282,56 @@ async fn accepted(shop: &Shop) -> Result<Option<AcceptedTask>, Failure> {
             claim: Some(claim),
             bind: Some(shop.guard.process()),
         };
-        let accept = patiently(&shop.ctl, AtFirst::Wait, || shop.ctl.client.accept(&request));
         let answer = tokio::select! {
             biased;
-            answer = accept => answer?,
-            // Whoever could say so being gone means the same.
-            _ = stop.wait_for(|stop| *stop != Stop::No) => return Ok(None),
+            answer = persistently(shop, &request) => answer?,
+            () = shop.stopped(Stop::NoMore) => {
+                drop(timeout(FAREWELL, give_back(shop, request)).await);
+                return Ok(None);
+            }
         };
         if answer.is_some() {
             return Ok(answer);
         }
+    }
+}
+
+/// Asks for a task until the daemon has one or says for good that it gives none.
+async fn persistently(
+    shop: &Shop,
+    request: &AcceptRequest,
+) -> Result<Option<AcceptedTask>, CallError> {
+    let mut refused: Option<Instant> = None;
+    loop {
+        let accept = || shop.ctl.client.accept(request);
+        let error = match patiently(&shop.ctl, AtFirst::Wait, accept).await {
+            Err(CallError::Refused(error))
+                if error.retryable || error.code == ErrorCode::Internal =>
+            {
+                error
+            }
+            answered => return answered,
+        };
+        if refused.is_none() {
+            shop.ctl.ui.say(&format!("{error}; asking again for {} s", REFUSED.as_secs()));
+        }
+        if refused.get_or_insert_with(Instant::now).elapsed() >= REFUSED {
+            return Err(CallError::Refused(error));
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// Gives back the task whose answer was on its way when nobody waited for it
+/// any more: the same claim gives it again. One that waits just now may come
+/// instead, and goes back, too.
+async fn give_back(shop: &Shop, request: AcceptRequest) {
+    if *shop.stop.borrow() == Stop::Unguarded {
+        return;
+    }
+    let request = AcceptRequest { timeout_ms: 0, ..request };
+    if let Ok(Some(task)) = shop.ctl.client.accept(&request).await {
+        // If it is not, it goes back when the guard ends.
+        drop(deliver(shop, task.id, &released()).await);
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use pilot_local_api::tasks::AcceptedTask;
@@ -20,6 +21,7 @@ use super::environment::{Environment, PREFIXES};
 use super::output::{Output, Stream};
 use super::report::report;
 use super::shop::{Shop, Stop};
+use super::strays;
 use super::watch::Watch;
 use crate::child::Group;
 use crate::git::REDIRECTING;
@@ -30,6 +32,10 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// How long what it wrote may take to be told before its result is.
 const TELL: Duration = Duration::from_secs(6);
+
+/// Within which the system has not given all its numbers of processes: they
+/// are 32,768 at least.
+const SHORT: Duration = Duration::from_millis(100);
 
 /// How a command came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +57,8 @@ pub(super) enum Why {
     TooMuch,
     /// The worker is to end.
     Told,
+    /// Its guard is gone, and with it the lease.
+    Unguarded,
 }
 
 /// A command that is to run for one task.
@@ -101,6 +109,7 @@ impl Running<'_> {
     /// If it cannot be started.
     pub(super) async fn run(&self, text: Bytes, output: &Arc<Output>) -> io::Result<End> {
         let (shop, id) = (self.shop, self.task.id);
+        let began = Instant::now();
         let mut child = self.command().spawn()?;
         let group = Group::of(&child);
         if let Some(group) = group {
@@ -117,13 +126,19 @@ impl Running<'_> {
         let end = tokio::select! {
             biased;
             status = child.wait() => status.map(End::Alone),
-            why = unwanted(&mut watch, output, &mut stop) => {
-                self.end(&mut child, &mut watch).await.map(|()| End::Stopped(why))
+            why = unwanted(&mut watch, &mut stop) => {
+                self.end(&mut child, &mut watch, why).await.map(|()| End::Stopped(why))
+            }
+            () = output.overflowed() => {
+                let why = Why::TooMuch;
+                self.end(&mut child, &mut watch, why).await.map(|()| End::Stopped(why))
             }
         };
         if let Some(group) = group {
             // What it started and left behind.
             group.kill();
+            let since = (began.elapsed() < SHORT).then(|| group.number());
+            strays::end(self.contents.path(), since).await;
             shop.guard.ended(group);
         }
         let drained = async { while pipes.join_next().await.is_some() {} };
@@ -132,7 +147,11 @@ impl Running<'_> {
         drop(pipes);
         output.close();
         drop(timeout(TELL, reporter.join_next()).await);
-        end
+        match end {
+            // It may have ended before the last of it was read.
+            Ok(End::Alone(_)) if output.has_overflowed() => Ok(End::Stopped(Why::TooMuch)),
+            end => end,
+        }
     }
 
     fn pipes(&self, child: &mut Child, text: Bytes, output: &Arc<Output>) -> JoinSet<()> {
@@ -153,8 +172,13 @@ impl Running<'_> {
 
     /// Asks it to end, and makes it when the grace is over: this worker's own,
     /// or that of the cancellation, at the end of which the daemon ends the task.
-    async fn end(&self, child: &mut Child, watch: &mut Watch<'_>) -> io::Result<()> {
+    /// Without a guard there is none: somebody else may be at the task already.
+    async fn end(&self, child: &mut Child, watch: &mut Watch<'_>, why: Why) -> io::Result<()> {
         let Some(group) = Group::of(child) else { return Ok(()) };
+        if why == Why::Unguarded {
+            group.kill();
+            return child.wait().await.map(drop);
+        }
         group.ask();
         let had_ended = watch.has_ended();
         let over = async {
@@ -167,21 +191,29 @@ impl Running<'_> {
             status = child.wait() => return status.map(drop),
             () = sleep(self.shop.grace) => {}
             () = over => {}
+            () = self.shop.stopped(Stop::Unguarded) => {}
         }
         group.kill();
         child.wait().await.map(drop)
     }
 }
 
-/// Once the command is to be ended.
-async fn unwanted(watch: &mut Watch<'_>, output: &Output, stop: &mut watch::Receiver<Stop>) -> Why {
+/// Once what is done for a task is to be ended. Cancel safe.
+pub(super) async fn unwanted(watch: &mut Watch<'_>, stop: &mut watch::Receiver<Stop>) -> Why {
     tokio::select! {
         () = watch.unwanted() => {}
-        () = output.overflowed() => return Why::TooMuch,
-        // Whoever could say so being gone means the same.
-        _ = stop.wait_for(|stop| *stop == Stop::Now) => return Why::Told,
+        why = told(stop) => return why,
     }
     if watch.has_ended() { Why::Over } else { Why::Cancelled }
+}
+
+async fn told(stop: &mut watch::Receiver<Stop>) -> Why {
+    let stop = stop.wait_for(|stop| *stop >= Stop::Now).await;
+    // Whoever could say so being gone means the same.
+    match stop.map_or(Stop::Now, |stop| *stop) {
+        Stop::Unguarded => Why::Unguarded,
+        Stop::No | Stop::NoMore | Stop::Now => Why::Told,
+    }
 }
 
 async fn feed(mut stdin: ChildStdin, text: Bytes) {

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -33,6 +33,9 @@ pub(super) enum Stop {
     NoMore,
     /// What runs is to end.
     Now,
+    /// What runs is to end at once, and nothing to be told: the guard is gone,
+    /// so that the daemon has put all tasks back.
+    Unguarded,
 }
 
 /// How many tasks are worked on, and since when it is so many.
@@ -59,6 +62,8 @@ pub(super) struct Shop {
     /// Whether lines have to say whose they are.
     pub(super) several: bool,
     pub(super) stop: watch::Sender<Stop>,
+    /// Whether a signal asked the worker to end.
+    pub(super) signalled: AtomicBool,
     pub(super) tally: watch::Sender<Tally>,
     /// Tasks that may still be begun.
     pub(super) left: AtomicU64,
@@ -75,6 +80,12 @@ impl Shop {
             .left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         taken.is_ok()
+    }
+
+    /// Once the end is so far. Cancel safe.
+    pub(super) async fn stopped(&self, least: Stop) {
+        // Whoever could say so being gone means the same.
+        drop(self.stop.subscribe().wait_for(|stop| *stop >= least).await);
     }
 
     /// The folder of the next task, which nobody has had.

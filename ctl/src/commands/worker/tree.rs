@@ -1,7 +1,9 @@
 //! A git work tree for each task, and what was changed in it.
 
-use std::ffi::OsStr;
-use std::fs;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use pilot_local_api::ApiError;
@@ -10,6 +12,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use crate::git::{Git, GitError, paths};
+use crate::shown;
 
 /// The parameter that names the commit a task begins with.
 const COMMIT: &str = "commit";
@@ -30,6 +33,18 @@ const SETTINGS: &[&str] = &[
     "maintenance.auto=false",
     "user.name=pilot worker",
     "user.email=pilot@localhost",
+];
+
+/// A patch that can be applied whatever the settings of people are
+/// (`--default-prefix` would be shorter, and needs git 2.41).
+const PATCH: [&str; 7] = [
+    "diff",
+    "--binary",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-color",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
 ];
 
 /// The repository that tasks work in.
@@ -56,6 +71,31 @@ pub(super) enum TreeError {
     /// The commit is not there, and no remote has it.
     #[error("commit {0} is not in the worker's repository")]
     NoCommit(String),
+    /// The commit is not there, and whether a remote has it is not known.
+    #[error("the commit of the task could not be fetched: {0}")]
+    Fetch(#[source] GitError),
+    /// Git failed.
+    #[error(transparent)]
+    Git(#[from] GitError),
+}
+
+/// Why the changes in a work tree are not in the result.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CollectError {
+    /// Git would look into it, and do what its settings say.
+    #[error("a submodule that has a repository in the work tree: {0}")]
+    Submodule(String),
+    /// The folder of the result is none any more.
+    #[error("the command replaced the folder of its result")]
+    Result,
+    /// A file of the result cannot be written.
+    #[error("cannot write {name}: {error}")]
+    Disk {
+        /// Which.
+        name: &'static str,
+        /// Why not.
+        error: io::Error,
+    },
     /// Git failed.
     #[error(transparent)]
     Git(#[from] GitError),
@@ -96,15 +136,20 @@ impl Repository {
         let _turn = self.turn.acquire().await;
         let mut base = self.git.commit(name).await?;
         if base.is_none() {
-            // If no remote answers, it is not there all the same.
-            drop(self.git.output(&["fetch", "--all", "--quiet"]).await?);
+            self.git.fetch().await.map_err(TreeError::Fetch)?;
             base = self.git.commit(name).await?;
         }
         let base = base.ok_or_else(|| TreeError::NoCommit(name.to_owned()))?;
         let words = ["worktree", "add", "--detach", "--quiet"].map(OsStr::new);
         let at = [path.as_os_str(), OsStr::new(&base)];
         self.git.run(&[&words[..], &at[..]].concat()).await?;
-        Ok(Tree { git: Git::of_tree(path).with(SETTINGS), base })
+        // Now, for the command may write another into the tree.
+        let mut there = Git::at(&path).run(&["rev-parse", "--absolute-git-dir"]).await?;
+        while there.ends_with(b"\n") {
+            there.pop();
+        }
+        let there = PathBuf::from(OsString::from_vec(there));
+        Ok(Tree { git: Git::of_tree(path, there).with(SETTINGS), base })
     }
 
     /// Removes a work tree, whatever is in it.
@@ -120,6 +165,14 @@ impl Repository {
         Ok(())
     }
 
+    /// Removes what there is of a work tree whose making was given up.
+    pub(super) async fn forget(&self, path: &Path) {
+        let _turn = self.turn.acquire().await;
+        drop(fs::remove_dir_all(path));
+        // What stays is forgotten when the next worker begins.
+        drop(self.git.run(&["worktree", "prune"]).await);
+    }
+
     /// Writes what was changed in a work tree into `result`: `changes.json`,
     /// and if there is anything `changes.patch` and `changes.bundle`.
     pub(super) async fn collect(
@@ -127,8 +180,12 @@ impl Repository {
         tree: &Tree,
         id: TaskId,
         result: &Path,
-    ) -> Result<(), GitError> {
+    ) -> Result<(), CollectError> {
         let (git, base) = (&tree.git, &tree.base);
+        if !fs::symlink_metadata(result).is_ok_and(|found| found.is_dir()) {
+            return Err(CollectError::Result);
+        }
+        tree.check_submodules().await?;
         git.run(&["add", "--all"]).await?;
         let staged = git.output(&["diff", "--cached", "--quiet"]).await?;
         if !staged.status.success() {
@@ -142,14 +199,13 @@ impl Repository {
             let list = ["diff", "--name-only", "--no-renames", "-z", base, &head];
             changes.files = paths(&git.run(&list).await?);
             changes.files.truncate(MAX_LISTED);
-            let patch = output_flag("--output=", &result.join("changes.patch"));
-            let words = ["diff", "--binary", "--no-ext-diff", "--no-textconv"].map(OsStr::new);
-            let ends = [patch.as_os_str(), OsStr::new(base), OsStr::new(&head)];
-            git.run(&[&words[..], &ends[..]].concat()).await?;
-            self.bundle(tree, id, &head, &result.join("changes.bundle")).await?;
+            let words = [&PATCH[..], &[base, &head]].concat();
+            git.run_into(&words, fresh(result, "changes.patch")?).await?;
+            self.bundle(tree, id, &head, result).await?;
         }
         let json = serde_json::to_vec(&changes).unwrap_or_default();
-        fs::write(result.join("changes.json"), json).map_err(GitError::NotRun)
+        let written = fresh(result, "changes.json")?.write_all(&json);
+        written.map_err(|error| CollectError::Disk { name: "changes.json", error })
     }
 
     /// The commits that the base does not have, under the name `refs/pilot/ID`.
@@ -158,8 +214,8 @@ impl Repository {
         tree: &Tree,
         id: TaskId,
         head: &str,
-        path: &Path,
-    ) -> Result<(), GitError> {
+        result: &Path,
+    ) -> Result<(), CollectError> {
         let range = format!("{}..{head}", tree.base);
         if tree.git.line(&["rev-list", "--count", &range]).await? == "0" {
             // It went back to an earlier commit: the patch says so.
@@ -168,11 +224,15 @@ impl Repository {
         let (name, not) = (format!("refs/pilot/{id}"), format!("^{}", tree.base));
         let _turn = self.turn.acquire().await;
         tree.git.run(&["update-ref", &name, head]).await?;
-        let words = [OsStr::new("bundle"), OsStr::new("create"), OsStr::new("--quiet")];
-        let what = [path.as_os_str(), OsStr::new(&name), OsStr::new(&not)];
-        let made = tree.git.run(&[&words[..], &what[..]].concat()).await;
+        let made = match fresh(result, "changes.bundle") {
+            Ok(file) => {
+                let words = ["bundle", "create", "--quiet", "-", &name, &not];
+                tree.git.run_into(&words, file).await.map_err(CollectError::from)
+            }
+            Err(error) => Err(error),
+        };
         tree.git.run(&["update-ref", "-d", &name]).await?;
-        made.map(drop)
+        made
     }
 }
 
@@ -181,18 +241,41 @@ impl Tree {
     pub(super) fn folder(&self) -> &Path {
         self.git.folder()
     }
+
+    /// Git works in submodules as the settings of their own repositories say,
+    /// which may be the command's: none of them has one here.
+    async fn check_submodules(&self) -> Result<(), CollectError> {
+        let listed = self.git.run(&["ls-files", "--stage", "-z"]).await?;
+        for entry in listed.split(|byte| *byte == 0) {
+            // Mode, object, stage, a tab and the path.
+            let Some(tab) = entry.iter().position(|byte| *byte == b'\t') else { continue };
+            let (stage, path) = entry.split_at(tab);
+            let path = OsStr::from_bytes(path.get(1..).unwrap_or_default());
+            if stage.starts_with(b"160000 ")
+                && fs::symlink_metadata(self.folder().join(path).join(".git")).is_ok()
+            {
+                let shown = shown::path(path.as_encoded_bytes());
+                return Err(CollectError::Submodule(shown));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A new file of the result, whatever the command left under its name.
+fn fresh(result: &Path, name: &'static str) -> Result<File, CollectError> {
+    let path = result.join(name);
+    let made = match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => File::create_new(&path),
+    };
+    made.map_err(|error| CollectError::Disk { name, error })
 }
 
 /// Whether a text may be handed to git as the name of a commit.
 fn is_name(name: &str) -> bool {
     let fits = |letter: char| letter.is_ascii_alphanumeric() || "._/-".contains(letter);
     !name.is_empty() && name.len() <= MAX_NAME && !name.starts_with('-') && name.chars().all(fits)
-}
-
-fn output_flag(flag: &str, path: &Path) -> std::ffi::OsString {
-    let mut word = std::ffi::OsString::from(flag);
-    word.push(path);
-    word
 }
 
 #[cfg(test)]
@@ -258,6 +341,70 @@ mod tests {
         let names: Vec<_> =
             fs::read_dir(&out).unwrap().map(|one| one.unwrap().file_name()).collect();
         assert_eq!(names, ["changes.json"]);
+    }
+
+    #[tokio::test]
+    async fn what_the_command_left_in_place_of_git_or_of_a_file_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (repo, path, out) =
+            (dir.path().join("repo"), dir.path().join("tree"), dir.path().join("out"));
+        fs::create_dir(&repo).unwrap();
+        fs::create_dir(&out).unwrap();
+        let repository = repository(&repo).await;
+        let tree = repository.tree(path.clone(), &[]).await.unwrap();
+        let (evil, precious) = (dir.path().join("evil"), dir.path().join("precious"));
+        fs::remove_file(path.join(".git")).unwrap();
+        let own = Git::at(&path);
+        own.run(&["init", "--quiet"]).await.unwrap();
+        let filter = format!("touch '{}'; cat", evil.display());
+        own.run(&["config", "filter.x.clean", &filter]).await.unwrap();
+        fs::write(path.join(".gitattributes"), "* filter=x\n").unwrap();
+        fs::write(path.join("a"), "2\n").unwrap();
+        fs::write(&precious, "mine").unwrap();
+        for name in ["changes.json", "changes.patch", "changes.bundle"] {
+            std::os::unix::fs::symlink(&precious, out.join(name)).unwrap();
+        }
+
+        repository.collect(&tree, id(), &out).await.unwrap();
+
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "mine");
+        assert!(fs::read_to_string(out.join("changes.patch")).unwrap().contains("+2"));
+        assert!(!evil.exists());
+        repository.remove(&tree).await.unwrap();
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_submodule_with_a_repository_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (repo, out) = (dir.path().join("repo"), dir.path().join("out"));
+        fs::create_dir(&repo).unwrap();
+        fs::create_dir(&out).unwrap();
+        let repository = repository(&repo).await;
+        let head = repository.git.line(&["rev-parse", "HEAD"]).await.unwrap();
+        let link = format!("160000,{head},s b");
+        let words = ["update-index", "--add", "--cacheinfo", link.as_str()];
+        repository.git.run(&words).await.unwrap();
+        repository.git.run(&["commit", "--quiet", "-m", "link"]).await.unwrap();
+        let tree = repository.tree(dir.path().join("tree"), &[]).await.unwrap();
+        repository.collect(&tree, id(), &out).await.unwrap();
+
+        Git::at(tree.folder().join("s b")).run(&["init", "--quiet"]).await.unwrap();
+        let refused = repository.collect(&tree, id(), &out).await.unwrap_err();
+
+        assert!(matches!(refused, CollectError::Submodule(path) if path == "s b"));
+    }
+
+    #[tokio::test]
+    async fn a_remote_that_does_not_answer_says_nothing_about_a_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let repository = repository(dir.path()).await;
+        repository.git.run(&["remote", "add", "origin", "/nowhere/at/all"]).await.unwrap();
+        let params = [("commit".to_owned(), "absent".to_owned())];
+
+        let refused = repository.tree(dir.path().join("tree"), &params).await.unwrap_err();
+
+        assert!(matches!(refused, TreeError::Fetch(_)), "{refused}");
     }
 
     #[tokio::test]

@@ -1,14 +1,16 @@
 //! One task, from being accepted to being told what became of it.
 
 use core::time::Duration;
-use std::io::ErrorKind;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use pilot_local_api::ApiError;
 use pilot_local_api::proto::TaskId;
 use pilot_local_api::tasks::{AcceptedTask, ResultStatus, SendResultsRequest, data_fields};
+use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 
@@ -17,9 +19,10 @@ use super::delivery::{Outcome, deliver};
 use super::environment::Environment;
 use super::output::{MAX_STDOUT, Output};
 use super::report::clipped;
-use super::running::{End, Running, Why};
-use super::shop::Shop;
-use super::tree::{Tree, TreeError};
+use super::running::{End, Running, Why, unwanted};
+use super::shop::{Shop, Stop};
+use super::tree::{CollectError, Tree, TreeError};
+use super::watch::Watch;
 use crate::child::{how, not_run};
 use crate::failure::Failure;
 use crate::load::{Given, Load};
@@ -33,7 +36,8 @@ const LATER: i32 = 75;
 struct Done {
     id: TaskId,
     attempt: u32,
-    /// succeeded, failed, released, cancelled, or over if it ended meanwhile.
+    /// succeeded, failed, released, cancelled, over if it ended meanwhile, or
+    /// refused if the daemon did not take it.
     outcome: &'static str,
     /// What the command ended with.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,7 +75,16 @@ pub(super) async fn work(shop: &Arc<Shop>, task: &AcceptedTask) -> Result<(), Fa
         Ok(contents) => attempted(shop, task, text, contents).await,
         Err(error) => unready(shop, id, error),
     };
-    let word = deliver(shop, id, &attempt.outcome).await;
+    let told = tokio::select! {
+        biased;
+        // The task is somebody else's already, and so would be the result.
+        () = shop.stopped(Stop::Unguarded) => Ok("over"),
+        told = deliver(shop, id, &attempt.outcome) => told,
+    };
+    let (word, refused) = match told {
+        Ok(word) => (word, None),
+        Err(error) => ("refused", Some(error)),
+    };
     // Not before the daemon has what was in it.
     drop(contents);
     if word != "released" {
@@ -88,14 +101,14 @@ pub(super) async fn work(shop: &Arc<Shop>, task: &AcceptedTask) -> Result<(), Fa
         let reason = done.reason.as_deref().map(|reason| format!("  {}", shown::line(reason)));
         format!("{}  {}{}", done.id, done.outcome, reason.unwrap_or_default())
     })?;
-    attempt.fatal.map_or(Ok(()), |error| Err(error.into()))
+    attempt.fatal.or(refused).map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// A task whose folder could not be made.
 fn unready(shop: &Shop, id: TaskId, error: &ContentsError) -> Attempt {
     let reason = error.to_string();
     match error {
-        ContentsError::Name(_) | ContentsError::Twice(_) => {
+        ContentsError::Name(_) | ContentsError::Twice(_) | ContentsError::Outside(_) => {
             Outcome::Failed { reason, for_good: true }.into()
         }
         ContentsError::Disk { .. } | ContentsError::Daemon(_) => {
@@ -114,12 +127,23 @@ async fn attempted(
         return ran(shop, task, text, contents, None).await;
     };
     let path = contents.path().join("tree");
-    let tree = match repository.tree(path, &task.params.0).await {
+    let mut watch = Watch::new(&shop.ctl.client, task.id);
+    let mut stop = shop.stop.subscribe();
+    let made = tokio::select! {
+        biased;
+        made = repository.tree(path.clone(), &task.params.0) => made,
+        // A fetch may take long.
+        why = unwanted(&mut watch, &mut stop) => {
+            repository.forget(&path).await;
+            return stopped(why).into();
+        }
+    };
+    let tree = match made {
         Ok(tree) => tree,
         Err(error @ (TreeError::Name | TreeError::NoCommit(_))) => {
             return Outcome::Failed { reason: error.to_string(), for_good: true }.into();
         }
-        Err(TreeError::Git(error)) => {
+        Err(error @ (TreeError::Fetch(_) | TreeError::Git(_))) => {
             let (after, reason) = (shop.put_off(task.id), error.to_string());
             return Outcome::Released { after, reason }.into();
         }
@@ -152,6 +176,10 @@ async fn ran(
     let folder = tree.map(Tree::folder);
     let running = Running { shop, task, contents, folder, environment: &environment };
     let status = match running.run(text, &output).await {
+        // Whoever stops a worker may tell all of its processes.
+        Ok(End::Alone(status)) if is_told(status) && shop.signalled.load(Ordering::Relaxed) => {
+            return Attempt { exit_code: status.code(), ..released().into() };
+        }
         Ok(End::Alone(status)) => status,
         Ok(End::Stopped(why)) => return stopped(why).into(),
         Err(error) => return not_begun(shop, id, &error),
@@ -169,7 +197,8 @@ async fn ran(
         && let Err(error) = repository.collect(tree, id, &contents.result()).await
     {
         let reason = format!("its changes could not be collected: {error}");
-        return Attempt { exit_code, ..Outcome::Failed { reason, for_good: false }.into() };
+        let for_good = matches!(error, CollectError::Submodule(_));
+        return Attempt { exit_code, ..Outcome::Failed { reason, for_good }.into() };
     }
     let outcome = match request(shop, status, &output, contents) {
         Ok(request) => Outcome::Result(Box::new(request)),
@@ -195,19 +224,35 @@ fn stopped(why: Why) -> Outcome {
             ),
             for_good: true,
         },
-        Why::Told => {
-            Outcome::Released { after: Duration::ZERO, reason: "the worker was stopped".to_owned() }
-        }
+        Why::Told => released(),
+        // It is another's already.
+        Why::Unguarded => Outcome::Over,
     }
 }
 
-/// A command that could not be started: that it cannot at all, or not now.
+/// What becomes of a task that is not done because the worker ends.
+pub(super) fn released() -> Outcome {
+    Outcome::Released { after: Duration::ZERO, reason: "the worker was stopped".to_owned() }
+}
+
+/// Whether a command ended because SIGINT or SIGTERM told it to, or a shell
+/// says that of what it ran.
+fn is_told(status: ExitStatus) -> bool {
+    matches!(status.signal(), Some(2 | 15)) || matches!(status.code(), Some(130 | 143))
+}
+
+/// A command that could not be started: for this task, now, or at all.
 fn not_begun(shop: &Shop, id: TaskId, error: &std::io::Error) -> Attempt {
     let name = shop.words.first().cloned().unwrap_or_default();
     let why = not_run(&name, error.kind(), &error.to_string());
     let reason = why.message.clone();
-    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::OutOfMemory) {
-        return Outcome::Released { after: shop.put_off(id), reason }.into();
+    match Errno::from_io_error(error) {
+        // What this task has in its environment.
+        Some(Errno::TOOBIG) => return Outcome::Failed { reason, for_good: true }.into(),
+        Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOMEM) => {
+            return Outcome::Released { after: shop.put_off(id), reason }.into();
+        }
+        Some(_) | None => {}
     }
     let outcome = Outcome::Released { after: Duration::ZERO, reason };
     Attempt { outcome, exit_code: None, fatal: Some(why) }
