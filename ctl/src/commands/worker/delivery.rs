@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use pilot_local_api::proto::TaskId;
 use pilot_local_api::tasks::{FailRequest, ReleaseRequest, SendResultsRequest, TaskView};
-use pilot_local_api::{ApiError, CallError, ErrorCode};
+use pilot_local_api::{ApiError, CallError, Client, ErrorCode};
 use tokio::time::sleep;
 
 use super::report::clipped;
@@ -42,28 +42,29 @@ pub(super) enum Outcome {
 /// If it does not take what it has to know: the lease must end otherwise.
 pub(super) async fn deliver(
     shop: &Shop,
+    client: &Client,
     id: TaskId,
     outcome: &Outcome,
 ) -> Result<&'static str, ApiError> {
     match outcome {
         Outcome::Result(request) => {
-            let call = || shop.ctl.client.send_results(id, request);
+            let call = || client.send_results(id, request);
             match until_taken(shop, id, is_unfit, call).await {
                 Ok(view) => Ok(view.state.word()),
                 // It ended in the meantime.
                 Err(error) if is_over(&error) => Ok("over"),
                 Err(error) if is_unfit(&error) => {
                     let reason = format!("the result was refused: {}", error.message);
-                    fail(shop, id, &reason, false).await
+                    fail(shop, client, id, &reason, false).await
                 }
                 Err(error) => Err(error),
             }
         }
-        Outcome::Failed { reason, for_good } => fail(shop, id, reason, *for_good).await,
-        Outcome::Released { after, reason } => release(shop, id, *after, reason).await,
+        Outcome::Failed { reason, for_good } => fail(shop, client, id, reason, *for_good).await,
+        Outcome::Released { after, reason } => release(shop, client, id, *after, reason).await,
         // Nobody takes it from the queue: the daemon ends it instead.
         Outcome::Cancelled => {
-            let word = release(shop, id, Duration::ZERO, "the command was stopped").await?;
+            let word = release(shop, client, id, Duration::ZERO, "the command was stopped").await?;
             Ok(if word == "released" { "cancelled" } else { word })
         }
         Outcome::Over => Ok("over"),
@@ -72,24 +73,26 @@ pub(super) async fn deliver(
 
 async fn fail(
     shop: &Shop,
+    client: &Client,
     id: TaskId,
     reason: &str,
     no_retry: bool,
 ) -> Result<&'static str, ApiError> {
     let request = FailRequest { reason: clipped(reason.to_owned()), no_retry };
-    let call = || shop.ctl.client.fail(id, &request);
+    let call = || client.fail(id, &request);
     told(until_taken(shop, id, is_over, call).await, "failed")
 }
 
 async fn release(
     shop: &Shop,
+    client: &Client,
     id: TaskId,
     after: Duration,
     reason: &str,
 ) -> Result<&'static str, ApiError> {
     let delay_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
     let request = ReleaseRequest { delay_ms, reason: clipped(reason.to_owned()) };
-    let call = || shop.ctl.client.release(id, &request);
+    let call = || client.release(id, &request);
     told(until_taken(shop, id, is_over, call).await, "released")
 }
 

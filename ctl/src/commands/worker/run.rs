@@ -265,21 +265,23 @@ async fn idle(limit: Option<Duration>, tally: &mut watch::Receiver<Tally>) {
 /// Works on one task after the other.
 async fn slot(shop: &Arc<Shop>) -> Result<(), Failure> {
     while shop.take_ticket() {
-        let Some(task) = accepted(shop).await? else { return Ok(()) };
-        work(shop, &task).await?;
+        let Some((task, claim)) = accepted(shop).await? else { return Ok(()) };
+        // What is said of it later must not be taken for somebody else's word.
+        let client = shop.ctl.client.claiming(&claim);
+        work(shop, &client, &task).await?;
     }
     Ok(())
 }
 
 /// The next task; none if no more are to be accepted.
-async fn accepted(shop: &Shop) -> Result<Option<AcceptedTask>, Failure> {
+async fn accepted(shop: &Shop) -> Result<Option<(AcceptedTask, String)>, Failure> {
     loop {
         // A lost answer is asked for again by the same claim.
         let claim = format!("{:016x}", u64::from_be_bytes(random::bytes()?));
         let request = AcceptRequest {
             timeout_ms: ONE_WAIT_MS,
             from: shop.from.clone(),
-            claim: Some(claim),
+            claim: Some(claim.clone()),
             bind: Some(shop.guard.process()),
         };
         let answer = tokio::select! {
@@ -290,8 +292,8 @@ async fn accepted(shop: &Shop) -> Result<Option<AcceptedTask>, Failure> {
                 return Ok(None);
             }
         };
-        if answer.is_some() {
-            return Ok(answer);
+        if let Some(task) = answer {
+            return Ok(Some((task, claim)));
         }
     }
 }
@@ -330,8 +332,9 @@ async fn give_back(shop: &Shop, request: AcceptRequest) {
         return;
     }
     let request = AcceptRequest { timeout_ms: 0, ..request };
-    if let Ok(Some(task)) = shop.ctl.client.accept(&request).await {
+    let client = shop.ctl.client.claiming(request.claim.as_deref().unwrap_or_default());
+    if let Ok(Some(task)) = client.accept(&request).await {
         // If it is not, it goes back when the guard ends.
-        drop(deliver(shop, task.id, &released()).await);
+        drop(deliver(shop, &client, task.id, &released()).await);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use pilot_local_api::Client;
 use pilot_local_api::tasks::AcceptedTask;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin, Command};
@@ -64,6 +65,8 @@ pub(super) enum Why {
 /// A command that is to run for one task.
 pub(super) struct Running<'a> {
     pub(super) shop: &'a Arc<Shop>,
+    /// Of who accepted the task.
+    pub(super) client: &'a Client,
     pub(super) task: &'a AcceptedTask,
     pub(super) contents: &'a Contents,
     /// Where it runs, if not where worker run does.
@@ -118,10 +121,10 @@ impl Running<'_> {
         let mut pipes = self.pipes(&mut child, text, output);
         let mut reporter = JoinSet::new();
         reporter.spawn({
-            let (shop, output) = (Arc::clone(shop), Arc::clone(output));
-            async move { report(&shop.ctl.client, id, &output).await }
+            let (client, output) = (self.client.clone(), Arc::clone(output));
+            async move { report(&client, id, &output).await }
         });
-        let mut watch = Watch::new(&shop.ctl.client, id);
+        let mut watch = Watch::new(self.client, id);
         let mut stop = shop.stop.subscribe();
         let end = tokio::select! {
             biased;

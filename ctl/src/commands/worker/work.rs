@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use pilot_local_api::ApiError;
+use pilot_local_api::Client;
 use pilot_local_api::proto::TaskId;
 use pilot_local_api::tasks::{AcceptedTask, ResultStatus, SendResultsRequest, data_fields};
 use rustix::io::Errno;
@@ -65,21 +66,25 @@ impl From<Outcome> for Attempt {
 /// # Errors
 ///
 /// If no other task could be worked on either.
-pub(super) async fn work(shop: &Arc<Shop>, task: &AcceptedTask) -> Result<(), Failure> {
+pub(super) async fn work(
+    shop: &Arc<Shop>,
+    client: &Client,
+    task: &AcceptedTask,
+) -> Result<(), Failure> {
     let id = task.id;
     let _counted = shop.count();
     let text = serde_json::to_string(task).unwrap_or_default();
     let text = Bytes::from(shown::json(&text) + "\n");
     let contents = Contents::make(shop.next_folder(), task, &text, &shop.ctl).await;
     let attempt = match &contents {
-        Ok(contents) => attempted(shop, task, text, contents).await,
+        Ok(contents) => attempted(shop, client, task, text, contents).await,
         Err(error) => unready(shop, id, error),
     };
     let told = tokio::select! {
         biased;
         // The task is somebody else's already, and so would be the result.
         () = shop.stopped(Stop::Unguarded) => Ok("over"),
-        told = deliver(shop, id, &attempt.outcome) => told,
+        told = deliver(shop, client, id, &attempt.outcome) => told,
     };
     let (word, refused) = match told {
         Ok(word) => (word, None),
@@ -119,15 +124,16 @@ fn unready(shop: &Shop, id: TaskId, error: &ContentsError) -> Attempt {
 
 async fn attempted(
     shop: &Arc<Shop>,
+    client: &Client,
     task: &AcceptedTask,
     text: Bytes,
     contents: &Contents,
 ) -> Attempt {
     let Some(repository) = &shop.repository else {
-        return ran(shop, task, text, contents, None).await;
+        return ran(shop, client, task, text, contents, None).await;
     };
     let path = contents.path().join("tree");
-    let mut watch = Watch::new(&shop.ctl.client, task.id);
+    let mut watch = Watch::new(client, task.id);
     let mut stop = shop.stop.subscribe();
     let made = tokio::select! {
         biased;
@@ -148,7 +154,7 @@ async fn attempted(
             return Outcome::Released { after, reason }.into();
         }
     };
-    let attempt = ran(shop, task, text, contents, Some(&tree)).await;
+    let attempt = ran(shop, client, task, text, contents, Some(&tree)).await;
     if let Err(error) = repository.remove(&tree).await {
         shop.ctl.ui.say(&format!("task {}: {}", task.id, shown::line(&error.to_string())));
     }
@@ -158,6 +164,7 @@ async fn attempted(
 /// Runs the command, and makes of it what the submitter is told.
 async fn ran(
     shop: &Arc<Shop>,
+    client: &Client,
     task: &AcceptedTask,
     text: Bytes,
     contents: &Contents,
@@ -174,7 +181,7 @@ async fn ran(
     let prefix = if shop.several { format!("[{short}] ") } else { String::new() };
     let output = Arc::new(Output::new(shop.ctl.ui.clone(), prefix));
     let folder = tree.map(Tree::folder);
-    let running = Running { shop, task, contents, folder, environment: &environment };
+    let running = Running { shop, client, task, contents, folder, environment: &environment };
     let status = match running.run(text, &output).await {
         // Whoever stops a worker may tell all of its processes.
         Ok(End::Alone(status)) if is_told(status) && shop.signalled.load(Ordering::Relaxed) => {
