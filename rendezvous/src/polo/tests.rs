@@ -242,7 +242,7 @@ fn what_was_quiet_for_ninety_days_is_forgotten_before_what_may_be_put_again() {
     }
     let late = NOW + 91 * DAY;
     for task in 0..5 {
-        let ended = late + task as u64;
+        let ended = late + u64::try_from(task).unwrap();
         assert_eq!(put(&mut book, &of(1, ended, task), None, late), ReceiptPut::Counted);
     }
 
@@ -250,7 +250,7 @@ fn what_was_quiet_for_ninety_days_is_forgotten_before_what_may_be_put_again() {
     assert_eq!(put(&mut book, &of(1, late, 0), None, late), ReceiptPut::Known);
     assert_eq!(put(&mut book, &of(3, NOW, 0), None, late), ReceiptPut::TooOld);
     for task in 5..20 {
-        let ended = late + task as u64;
+        let ended = late + u64::try_from(task).unwrap();
         assert_eq!(put(&mut book, &of(1, ended, task), None, late), ReceiptPut::Counted);
     }
     assert_eq!((book.pairs(), book.remembered()), (1, 10), "a pair never goes for itself");
