@@ -1,6 +1,7 @@
 //! Drives the two task machines: their records, their messages, their clock.
 
 mod calls;
+mod candidates;
 mod desk;
 mod fetching;
 mod files;
