@@ -143,3 +143,94 @@ fn a_task_of_a_pool_waits_until_it_is_placed() {
     assert_eq!(task.extras.declined_by, [worker()]);
     assert_eq!(machine.unplaced(9), [id(1)], "another is looked for");
 }
+
+#[test]
+fn who_declined_has_no_word_about_the_attempt_of_another_worker() {
+    let plan = Plan { pool: Some(Pool::default()), ..Plan::default() };
+    let mut machine = submitter();
+    machine.submit(Submission { to: key(1).id(), plan, ..submission(1) }, at(0)).unwrap();
+    drain(&mut machine);
+    let placing = |to| Placing { to, body: None, attached: None, verdicts: Vec::new() };
+    assert!(machine.place(&id(1), placing(key(3).id()), at(0)));
+    while let Some(output) = machine.poll_output() {
+        if let SubmitterOutput::Persist(record) = output {
+            machine.handle_persisted(&record.terms.id, record.revision);
+        }
+    }
+    let signed = |worker: u8, attempt: u32, outcome| {
+        let receipt = Receipt {
+            task: id(1).uuid(),
+            attempt,
+            submitter: key(1).id(),
+            worker: key(worker).id(),
+            outcome,
+            digest: Digest::of(b"r"),
+            times: ReceiptTimes::default(),
+        };
+        let receipt = receipt.sign(&key(worker));
+        TaskResult { id: id(1), attempt, outcome, body: b"r".as_slice().into(), receipt }
+    };
+    let (_, facts) = result(Outcome::Succeeded, b"r");
+    let declined = signed(3, 1, Outcome::Declined);
+    machine.handle_result(key(3).id(), &declined, &facts, at(1));
+    assert!(machine.place(&id(1), placing(worker()), at(1)));
+    let key = send_one(&mut machine, at(1));
+    answer(&mut machine, &key, &TaskAnswer::Offered, at(1));
+
+    let usurped = signed(3, 2, Outcome::Succeeded);
+    let verdict = machine.handle_result(super::key(3).id(), &usurped, &facts, at(2));
+    assert_eq!(verdict.answer, TaskAnswer::Refused(TaskRefusal::Superseded));
+    assert_eq!(state(&machine), TaskState::Delivered);
+
+    let right = signed(2, 2, Outcome::Succeeded);
+    let verdict = machine.handle_result(worker(), &right, &facts, at(3));
+    assert!(matches!(verdict.answer, TaskAnswer::Receipt(_)), "{verdict:?}");
+}
+
+#[test]
+fn a_batch_is_taken_whole_or_not_at_all_also_with_keys_that_were_used_before() {
+    let keyed = |submission: Submission, key: &str| Submission {
+        idempotency_key: Some(key.to_owned()),
+        ..submission
+    };
+    let mut machine = submitter();
+    machine.submit(keyed(after(1, &[]), "a"), at(0)).unwrap();
+    drain(&mut machine);
+
+    // The second is the first of before, under another id.
+    let batch = vec![after(5, &[]), keyed(after(2, &[]), "a"), after(3, &[2])];
+    let taken = machine.submit_all(batch, at(1)).unwrap();
+    let taken: Vec<_> = taken.iter().map(|taken| (taken.id, taken.new)).collect();
+    assert_eq!(taken, [(id(5), true), (id(1), false), (id(3), true)]);
+    let waits = machine.task(&id(3)).unwrap();
+    assert_eq!(waits.extras.plan.awaited().collect::<Vec<_>>(), [id(1)]);
+    drain(&mut machine);
+
+    let bad = vec![after(7, &[]), after(8, &[9])];
+    assert_eq!(machine.submit_all(bad, at(2)), Err(SubmitError::NoSuchTask { id: id(9) }));
+    let ring = vec![after(6, &[]), after(7, &[8]), after(8, &[7])];
+    assert!(matches!(machine.submit_all(ring, at(2)), Err(SubmitError::Cycle(_))));
+    let twice = vec![keyed(after(7, &[]), "k"), keyed(after(8, &[]), "k")];
+    assert!(matches!(machine.submit_all(twice, at(2)), Err(SubmitError::Conflict { .. })));
+    assert!(drain_records(&mut machine).is_empty(), "none of them");
+}
+
+#[test]
+fn a_key_is_free_once_whoever_may_be_at_it_was_told_to_stop() {
+    let plan = || Plan { exclusive: Some("deploy".to_owned()), ..Plan::default() };
+    let mut machine = submitter();
+    for number in [1, 2] {
+        let deadline = (number == 1).then(|| at(5));
+        let submission = Submission { plan: plan(), deadline, ..submission(number) };
+        machine.submit(submission, at(0)).unwrap();
+    }
+    assert_eq!(offered(&mut machine, at(0)), [1]);
+
+    machine.handle_timeout(at(5));
+    let key = send_one(&mut machine, at(5));
+    assert_eq!((key.kind, key.id), (OutgoingKind::Cancel, id(1)));
+    assert_eq!(machine.task(&id(2)).unwrap().state(), TaskState::Queued);
+    answer(&mut machine, &key, &TaskAnswer::Cancelling, at(6));
+
+    assert_eq!(offered(&mut machine, at(6)), [2]);
+}
