@@ -277,3 +277,104 @@ fn nobody(pool: &Pool, others: &[(&Candidate, Hindrance)]) -> String {
     let tags: Vec<String> = pool.tags.iter().map(ToString::to_string).collect();
     format!("no trusted peer that allows this node its tasks has {}", tags.join(" and "))
 }
+
+#[cfg(test)]
+mod tests {
+    use pilot_identity::NodeKey;
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    fn node(seed: u8) -> NodeId {
+        NodeKey::from_seed(&Zeroizing::new([seed; 32])).id()
+    }
+
+    fn candidate(seed: u8) -> Candidate {
+        Candidate {
+            peer: node(seed),
+            barred: None,
+            is_online: true,
+            tags: vec!["gpu=a100".parse().unwrap()],
+            hands: Some(4),
+            busy: Some(0),
+            given: 0,
+            takes_files: true,
+            rtt: Some(Duration::from_millis(10)),
+            polo: Some(0),
+        }
+    }
+
+    fn chosen(pool: &Pool, candidates: &[Candidate]) -> Result<NodeId, String> {
+        choose(pool, candidates, &[], false).chosen
+    }
+
+    fn preferring(prefer: &[Preference]) -> Pool {
+        Pool { prefer: prefer.to_vec(), ..Pool::default() }
+    }
+
+    #[test]
+    fn what_is_preferred_first_decides_first() {
+        let near = Candidate { rtt: Some(Duration::from_millis(1)), ..candidate(1) };
+        let idle = Candidate { busy: Some(0), ..candidate(2) };
+        let good = Candidate { polo: Some(47), ..candidate(3) };
+        let all = [near, idle, good].map(|one| {
+            let busy = if one.peer == node(2) { 0 } else { 2 };
+            Candidate { busy: Some(busy), ..one }
+        });
+
+        assert_eq!(chosen(&preferring(&[Preference::Latency]), &all), Ok(node(1)));
+        assert_eq!(chosen(&preferring(&[Preference::Idle]), &all), Ok(node(2)));
+        assert_eq!(chosen(&preferring(&[Preference::Polo]), &all), Ok(node(3)));
+        assert_eq!(chosen(&preferring(&[]), &all), Ok(node(2)), "idle is what counts first");
+        let both = preferring(&[Preference::Polo, Preference::Latency]);
+        let alike = all.map(|one| Candidate { polo: Some(1), ..one });
+        assert_eq!(chosen(&both, &alike), Ok(node(1)));
+    }
+
+    #[test]
+    fn who_cannot_is_told_why_and_nobody_is_chosen() {
+        let pool = Pool { tags: vec!["gpu=a100".parse().unwrap()], ..Pool::default() };
+        let cases: [(fn(&mut Candidate), &str, &str); 6] = [
+            (|one| one.barred = Some("is a stranger"), "is a stranger", "no trusted peer"),
+            (|one| one.tags.clear(), "has no tag gpu=a100", "no trusted peer"),
+            (|one| one.is_online = false, "is not online", "none of the 1 workers"),
+            (|one| one.takes_files = false, "does not allow", "no trusted peer"),
+            (|one| one.given = 8, "has 8 tasks of this node", "all 1 workers"),
+            (|one| one.peer = node(9), "declined it", "all 1 workers"),
+        ];
+        for (change, why, nobody) in cases {
+            let mut one = candidate(1);
+            change(&mut one);
+            let choice = choose(&pool, &[one], &[node(9)], true);
+            let said = choice.chosen.unwrap_err();
+            assert!(said.contains(nobody), "{said}");
+            assert!(choice.verdicts[0].why.contains(why), "{:?}", choice.verdicts);
+        }
+    }
+
+    #[test]
+    fn where_nobody_is_at_work_nothing_is_sent_while_others_are() {
+        let nobody = Candidate { hands: Some(0), rtt: Some(Duration::ZERO), ..candidate(1) };
+        let full = Candidate { given: 8, ..candidate(2) };
+        let pool = preferring(&[Preference::Latency]);
+
+        assert_eq!(chosen(&pool, &[nobody.clone(), candidate(2)]), Ok(node(2)));
+        assert!(chosen(&pool, &[nobody.clone(), full]).is_err(), "it has enough to do just now");
+        assert_eq!(chosen(&pool, &[nobody]), Ok(node(1)), "somebody may come");
+    }
+
+    #[test]
+    fn tasks_spread_over_those_that_are_alike() {
+        let mut all = [candidate(1), candidate(2), candidate(3)];
+        let mut given = Vec::new();
+        while let Ok(peer) = chosen(&Pool::default(), &all) {
+            let one = all.iter_mut().find(|one| one.peer == peer).unwrap();
+            one.given += 1;
+            given.push(peer);
+        }
+
+        assert_eq!(given.len(), 3 * 4 * PER_HAND);
+        assert!(all.iter().all(|one| one.given == 4 * PER_HAND));
+        assert_eq!(given[..3].iter().collect::<std::collections::BTreeSet<_>>().len(), 3);
+    }
+}
