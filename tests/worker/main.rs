@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
 
+mod chain;
 mod contents;
 mod merging;
 mod outcomes;
