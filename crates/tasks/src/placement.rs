@@ -334,7 +334,8 @@ mod tests {
     #[test]
     fn who_cannot_is_told_why_and_nobody_is_chosen() {
         let pool = Pool { tags: vec!["gpu=a100".parse().unwrap()], ..Pool::default() };
-        let cases: [(fn(&mut Candidate), &str, &str); 6] = [
+        type Change = fn(&mut Candidate);
+        let cases: [(Change, &str, &str); 6] = [
             (|one| one.barred = Some("is a stranger"), "is a stranger", "no trusted peer"),
             (|one| one.tags.clear(), "has no tag gpu=a100", "no trusted peer"),
             (|one| one.is_online = false, "is not online", "none of the 1 workers"),
