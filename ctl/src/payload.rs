@@ -40,6 +40,16 @@ impl From<OsString> for Payload {
     }
 }
 
+impl Payload {
+    /// The file of this path, or stdin for `-`: for what is never given itself.
+    pub(crate) fn of_path(argument: OsString) -> Self {
+        match Self::from(argument) {
+            Self::Literal(path) => Self::File(path.into()),
+            source @ (Self::Stdin | Self::File(_)) => source,
+        }
+    }
+}
+
 /// Reads payloads; stdin only once.
 #[derive(Debug, Default)]
 pub(crate) struct Payloads {
@@ -73,6 +83,15 @@ impl Payloads {
             let at = error.utf8_error().valid_up_to();
             Failure::usage(format!("{what} is no UTF-8 text (at byte {at}); nothing was sent"))
         })
+    }
+
+    /// The names and values of parameters, in their order.
+    pub(crate) fn params(&mut self, params: Vec<Param>) -> Result<Vec<(String, String)>, Failure> {
+        let params = params.into_iter().map(|Param { name, value }| {
+            let value = self.text(&value, &format!("--param {name}"))?;
+            Ok((name, value))
+        });
+        params.collect()
     }
 }
 

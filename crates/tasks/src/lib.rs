@@ -74,6 +74,6 @@ pub use submitter::{
 };
 pub use terms::{MAX_SUMMARY, Terms, summary_of};
 pub use worker::{
-    DeclineError, FinishError, Finished, MAX_LOST, OfferFacts, OfferVerdict, ProgressError,
-    ReleaseError, Work, WorkOutcome, Worker, WorkerLimits, WorkerOutput,
+    DeclineError, FinishError, Finished, MAX_LOST, NotAtWork, OfferFacts, OfferVerdict, Work,
+    WorkOutcome, Worker, WorkerLimits, WorkerOutput,
 };

@@ -223,6 +223,27 @@ impl SubmittedTask {
         }
     }
 
+    /// Whether it is not offered to anybody yet.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        matches!(self.phase, SubmittedPhase::Held { .. })
+    }
+
+    /// Why it still waits for a worker, or for what goes with it; none if it
+    /// does not, and nothing if nobody has looked yet.
+    #[must_use]
+    pub fn unplaced(&self) -> Option<&str> {
+        match &self.phase {
+            SubmittedPhase::Held { wait: Wait::Worker { why }, .. } => Some(why),
+            SubmittedPhase::Held { .. }
+            | SubmittedPhase::Queued { .. }
+            | SubmittedPhase::Delivered { .. }
+            | SubmittedPhase::Accepted { .. }
+            | SubmittedPhase::Running { .. }
+            | SubmittedPhase::Ended(_) => None,
+        }
+    }
+
     /// Who is to do it, or did; none as long as nobody was chosen.
     #[must_use]
     pub fn worker(&self) -> Option<NodeId> {

@@ -31,8 +31,8 @@ use queue::{Queue, Tracked};
 
 pub use ending::{DeclineError, FinishError, Finished, Work, WorkOutcome};
 pub use incoming::{OfferFacts, OfferVerdict};
-pub use lease::{MAX_LOST, ReleaseError};
-pub use work::ProgressError;
+pub use lease::MAX_LOST;
+pub use work::NotAtWork;
 
 /// How much a worker takes. Beyond it offers are refused with `QueueFull`, and
 /// the submitter tries again later.

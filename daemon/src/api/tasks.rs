@@ -11,9 +11,7 @@ use pilot_local_api::ErrorCode;
 use pilot_local_api::tasks::{ListQuery, Role, TaskView, WaitQuery};
 use pilot_proto::TaskId;
 use pilot_proto::tasks::ContentError;
-use pilot_tasks::{
-    CancelError, DeclineError, FinishError, ProgressError, ReleaseError, RetryError, SubmitError,
-};
+use pilot_tasks::{CancelError, DeclineError, FinishError, NotAtWork, RetryError, SubmitError};
 use tokio::time::timeout_at;
 
 use super::extract::{Params, Task};
@@ -226,20 +224,17 @@ impl From<CallError> for Failure {
             | CallError::Retry(RetryError::Unknown)
             | CallError::Finish(FinishError::Unknown)
             | CallError::Decline(DeclineError::Unknown)
-            | CallError::Progress(ProgressError::Unknown)
-            | CallError::Release(ReleaseError::Unknown) => {
+            | CallError::NotAtWork(NotAtWork::Unknown) => {
                 Self::new(ErrorCode::UnknownTask, message).hint("pilotctl task list")
             }
             CallError::Finish(FinishError::NotAccepted)
-            | CallError::Progress(ProgressError::NotAccepted)
-            | CallError::Release(ReleaseError::NotAccepted) => {
+            | CallError::NotAtWork(NotAtWork::NotAccepted) => {
                 Self::new(ErrorCode::Conflict, message).hint("pilotctl task accept --json")
             }
             CallError::Cancel(CancelError::Ended { .. })
             | CallError::Finish(FinishError::Ended { .. } | FinishError::Conflict { .. })
             | CallError::Decline(DeclineError::Ended { .. } | DeclineError::Running)
-            | CallError::Progress(ProgressError::Ended { .. })
-            | CallError::Release(ReleaseError::Ended { .. }) => {
+            | CallError::NotAtWork(NotAtWork::Ended { .. }) => {
                 Self::new(ErrorCode::Conflict, message).hint("pilotctl task list")
             }
             CallError::NotHeld => {

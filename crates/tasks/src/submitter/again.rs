@@ -6,7 +6,7 @@ use pilot_proto::TaskId;
 use super::Submitter;
 use crate::plan::{MAX_PAST, PastAttempt, Wait, pause};
 use crate::state::TaskState;
-use crate::submitted::{Ending, SubmittedPhase, SubmittedTask};
+use crate::submitted::{Ending, SubmittedTask};
 
 /// Why there is no further attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,19 +52,24 @@ impl Submitter {
     ///
     /// [`RetryError`] if it is not to be tried again.
     pub fn retry(&mut self, id: &TaskId, now: Timestamp) -> Result<(), RetryError> {
+        let after = self.shelf.get(id).map(|task| task.extras.plan.after.clone());
         let checked = self.may_retry(id, now);
+        match checked {
+            Ok(()) => self.begin_by_hand(id, now),
+            Err(_) => self.promise_again(id),
+        }
+        // Those that are settled were restored for this input alone.
+        for dependency in after.into_iter().flatten() {
+            self.sweep(&dependency.id);
+        }
+        self.sweep(id);
+        checked
+    }
+
+    fn begin_by_hand(&mut self, id: &TaskId, now: Timestamp) {
         let over = self.are_over(id);
-        let Some(task) = self.shelf.get_mut(id).filter(|_| checked.is_ok()) else {
-            self.promise_again(id);
-            let after = self.shelf.get(id).map(|task| task.extras.plan.after.clone());
-            for dependency in after.into_iter().flatten() {
-                self.sweep(&dependency.id);
-            }
-            self.sweep(id);
-            return checked;
-        };
-        let SubmittedPhase::Ended(ending) = &task.phase else { return checked };
-        let ending = ending.clone();
+        let Some(task) = self.shelf.get_mut(id) else { return };
+        let Some(ending) = task.ending().cloned() else { return };
         task.cancel = None;
         task.extras.dead = false;
         task.extras.declined_by.clear();
@@ -79,11 +84,6 @@ impl Submitter {
         self.forget_handed(id);
         self.commit(id);
         self.advance(id, now);
-        let after = task.extras.plan.after.iter().map(|dependency| dependency.id);
-        for id in after {
-            self.sweep(&id);
-        }
-        Ok(())
     }
 
     /// Whether each of the tasks is over that one comes after. The shell has

@@ -62,7 +62,7 @@ impl Submitter {
     /// Goes on with what was held when the machine was made from the records;
     /// once, after all of them were restored.
     pub fn resume(&mut self, now: Timestamp) {
-        let held = self.shelf.iter().filter(|task| is_held(task)).map(|task| task.terms.id);
+        let held = self.shelf.iter().filter(|task| task.is_held()).map(|task| task.terms.id);
         let held: Vec<TaskId> = held.collect();
         for id in held {
             self.advance(&id, now);
@@ -98,7 +98,7 @@ impl Submitter {
     #[must_use]
     pub fn given(&self) -> BTreeMap<NodeId, usize> {
         let mut given = BTreeMap::new();
-        for task in self.shelf.iter().filter(|task| task.ending().is_none() && !is_held(task)) {
+        for task in self.shelf.iter().filter(|task| task.ending().is_none() && !task.is_held()) {
             let count: &mut usize = given.entry(task.peer).or_default();
             *count += 1;
         }
@@ -108,7 +108,7 @@ impl Submitter {
     /// A worker was found for a task that waits for one: it is offered from
     /// now on. False, and nothing changes, if it does not wait any more.
     pub fn place(&mut self, id: &TaskId, placing: Placing, now: Timestamp) -> bool {
-        let Some(task) = self.shelf.get_mut(id).filter(|task| is_unplaced(task)) else {
+        let Some(task) = self.shelf.get_mut(id).filter(|task| task.unplaced().is_some()) else {
             return false;
         };
         let cause = if task.extras.plan.pool.is_some() {
@@ -155,7 +155,7 @@ impl Submitter {
     /// The files or inputs of a task that waits for a worker cannot be made
     /// ready, for good: it ends.
     pub fn cannot_place(&mut self, id: &TaskId, reason: &str, now: Timestamp) {
-        if let Some(task) = self.shelf.get_mut(id).filter(|task| is_unplaced(task)) {
+        if let Some(task) = self.shelf.get_mut(id).filter(|task| task.unplaced().is_some()) {
             task.end_by_daemon(Outcome::Failed, reason, now);
             self.commit(id);
         }
@@ -251,7 +251,7 @@ impl Submitter {
     }
 
     fn on_dependency_over(&mut self, id: &TaskId, over: &TaskId, outcome: Outcome, now: Timestamp) {
-        let Some(task) = self.shelf.get_mut(id).filter(|task| is_held(task)) else { return };
+        let Some(task) = self.shelf.get_mut(id).filter(|task| task.is_held()) else { return };
         let mut awaited = task.extras.plan.after.iter_mut();
         let Some(dependency) = awaited.find(|known| known.id == *over && !known.over) else {
             return;
@@ -276,7 +276,7 @@ impl Submitter {
         if task.ending().is_some() && !task.owes_cancel() {
             return;
         }
-        if is_held(task) {
+        if task.is_held() {
             for awaited in task.extras.plan.awaited() {
                 self.holding.dependents.entry(awaited).or_default().insert(*id);
             }
@@ -351,14 +351,6 @@ impl SubmittedTask {
         self.extras.ready = Some(now);
         self.enter(SubmittedPhase::Queued { trouble: None }, now, cause);
     }
-}
-
-fn is_held(task: &SubmittedTask) -> bool {
-    matches!(task.phase, SubmittedPhase::Held { .. })
-}
-
-fn is_unplaced(task: &SubmittedTask) -> bool {
-    matches!(task.phase, SubmittedPhase::Held { wait: Wait::Worker { .. }, .. })
 }
 
 fn turn_of(task: &SubmittedTask) -> Turn {

@@ -108,7 +108,7 @@ impl Submitter {
         let Some(task) = self.shelf.get_mut(&result.id).filter(is_its) else {
             return refused(TaskRefusal::Unknown);
         };
-        if task.terms.attempt == result.attempt && is_held(task) {
+        if task.terms.attempt == result.attempt && task.is_held() {
             // Nobody was asked yet.
             return refused(TaskRefusal::Superseded);
         }
@@ -155,15 +155,11 @@ impl Submitter {
 
     /// Begins the next attempt if there is to be one.
     pub(super) fn go_on(&mut self, id: &TaskId, now: Timestamp) {
-        if self.shelf.get(id).is_some_and(is_held) {
+        if self.shelf.get(id).is_some_and(SubmittedTask::is_held) {
             self.forget_handed(id);
             self.advance(id, now);
         }
     }
-}
-
-fn is_held(task: &SubmittedTask) -> bool {
-    matches!(task.phase, SubmittedPhase::Held { .. })
 }
 
 const fn refused(refusal: TaskRefusal) -> ResultVerdict {
@@ -194,7 +190,7 @@ impl SubmittedTask {
     /// Whether the peer can have heard of it: not while its files are on their
     /// way, though their transfer names it.
     fn is_offered_to(&self, peer: &NodeId) -> bool {
-        self.peer == *peer && self.awaits_files().is_none() && !is_held(self)
+        self.peer == *peer && self.awaits_files().is_none() && !self.is_held()
     }
 
     /// Whether the peer can have heard of any attempt at it.

@@ -7,10 +7,10 @@ use pilot_proto::TaskId;
 use pilot_proto::tasks::{ResultBody, ResultExtras};
 use pilot_proto::text::Text;
 
+use super::NotAtWork;
 use super::Worker;
 use crate::received::{Process, ReceivedPhase};
 use crate::shelf::Record as _;
-use crate::state::TaskState;
 
 /// Bytes of what an acceptor calls itself; longer names are cut.
 const MAX_ACCEPTOR: usize = 128;
@@ -24,23 +24,6 @@ pub const MAX_LOST: u32 = 3;
 const BATCH: usize = 1_000;
 
 const GONE: &str = "its worker process is gone";
-
-/// Why a task cannot be put back into the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ReleaseError {
-    /// There is no such task.
-    #[error("no such task was received here")]
-    Unknown,
-    /// It is there already.
-    #[error("the task was not accepted yet")]
-    NotAccepted,
-    /// It has ended.
-    #[error("the task has already ended: {state}")]
-    Ended {
-        /// How.
-        state: TaskState,
-    },
-}
 
 impl Worker {
     /// Takes the task whose turn it is: highest priority, then the one that
@@ -109,17 +92,17 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`ReleaseError`] if no worker has such a task.
+    /// [`NotAtWork`] if no worker has such a task.
     pub fn put_back(
         &mut self,
         id: &TaskId,
         delay: Duration,
         reason: &str,
         now: Timestamp,
-    ) -> Result<(), ReleaseError> {
-        let Some(task) = self.shelf.get_mut(id) else { return Err(ReleaseError::Unknown) };
+    ) -> Result<(), NotAtWork> {
+        let Some(task) = self.shelf.get_mut(id) else { return Err(NotAtWork::Unknown) };
         match &task.phase {
-            ReceivedPhase::Queued => Err(ReleaseError::NotAccepted),
+            ReceivedPhase::Queued => Err(NotAtWork::NotAccepted),
             ReceivedPhase::Accepted { .. } | ReceivedPhase::Running { .. } => {
                 task.extras.released = task.extras.released.saturating_add(1);
                 task.extras.not_before = (!delay.is_zero()).then(|| now.saturating_add(delay));
@@ -130,7 +113,7 @@ impl Worker {
             ReceivedPhase::Finished { .. } | ReceivedPhase::Closed { .. } => {
                 let state = task.state();
                 self.sweep(id);
-                Err(ReleaseError::Ended { state })
+                Err(NotAtWork::Ended { state })
             }
         }
     }

@@ -9,9 +9,10 @@ use super::Worker;
 use crate::received::ReceivedPhase;
 use crate::state::TaskState;
 
-/// Why progress cannot be told.
+/// Why nothing can be said of a task, and it cannot be given back: nobody
+/// works on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ProgressError {
+pub enum NotAtWork {
     /// There is no such task.
     #[error("no such task was received here")]
     Unknown,
@@ -33,21 +34,21 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`ProgressError`] if nobody is at work on such a task.
+    /// [`NotAtWork`] if nobody is at work on such a task.
     pub fn progress(
         &mut self,
         id: &TaskId,
         percent: Option<u8>,
         note: Option<&str>,
         now: Timestamp,
-    ) -> Result<(), ProgressError> {
-        let Some(task) = self.shelf.get_mut(id) else { return Err(ProgressError::Unknown) };
+    ) -> Result<(), NotAtWork> {
+        let Some(task) = self.shelf.get_mut(id) else { return Err(NotAtWork::Unknown) };
         match &task.phase {
-            ReceivedPhase::Queued => return Err(ProgressError::NotAccepted),
+            ReceivedPhase::Queued => return Err(NotAtWork::NotAccepted),
             ReceivedPhase::Finished { .. } | ReceivedPhase::Closed { .. } => {
                 let state = task.state();
                 self.sweep(id);
-                return Err(ProgressError::Ended { state });
+                return Err(NotAtWork::Ended { state });
             }
             ReceivedPhase::Accepted { at, acceptor } => {
                 let (accepted, acceptor) = (*at, acceptor.clone());

@@ -78,17 +78,9 @@ pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
 
 fn requests(args: Args) -> Result<Vec<SubmitRequest>, Failure> {
     let mut payloads = Payloads::default();
-    let lines = match Payload::from(args.each.clone()) {
-        Payload::Stdin => payloads.text(&Payload::Stdin, "--each")?,
-        Payload::File(path) => payloads.text(&Payload::File(path), "--each")?,
-        Payload::Literal(path) => payloads.text(&Payload::File(path.into()), "--each")?,
-    };
+    let lines = payloads.text(&Payload::of_path(args.each), "--each")?;
     let description = payloads.text(&args.description, "--description")?;
-    let mut common = Vec::with_capacity(args.param.len());
-    for Param { name, value } in args.param {
-        let value = payloads.text(&value, &format!("--param {name}"))?;
-        common.push((name, value));
-    }
+    let common = payloads.params(args.param)?;
     let fresh = fresh_id(TaskId::new)?;
     let planned = args.planned.in_group(|| format!("map-{fresh}"));
     let mut requests = Vec::new();

@@ -65,11 +65,7 @@ struct Step {
 }
 
 pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
-    let source = match Payload::from(args.file.clone()) {
-        Payload::Literal(path) => Payload::File(path.into()),
-        source @ (Payload::Stdin | Payload::File(_)) => source,
-    };
-    let text = Payloads::default().text(&source, "FILE")?;
+    let text = Payloads::default().text(&Payload::of_path(args.file), "FILE")?;
     let (requests, names) = requests(&text)?;
     if requests.is_empty() {
         ctl.ui.say("no lines, no tasks");

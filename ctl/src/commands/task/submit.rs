@@ -99,11 +99,7 @@ pub(crate) async fn run(args: Args, ctl: &Ctl) -> Result<(), Failure> {
 fn request(args: Args) -> Result<(TaskId, SubmitRequest), Failure> {
     let mut payloads = Payloads::default();
     let description = payloads.text(&args.description, "--description")?;
-    let mut params = Vec::with_capacity(args.param.len());
-    for Param { name, value } in args.param {
-        let value = payloads.text(&value, &format!("--param {name}"))?;
-        params.push((name, value));
-    }
+    let params = payloads.params(args.param)?;
     let mut given = Given::default();
     for path in &args.attach {
         given.add(path, "--attach")?;

@@ -10,8 +10,8 @@ use pilot_proto::TaskId;
 use pilot_proto::tasks::{ContentError, ResultBody, TaskBody};
 use pilot_store::{Batch, CommitError, ReadError};
 use pilot_tasks::{
-    CancelError, DeclineError, FinishError, Process, ProgressError, ReceivedPhase, ReceivedTask,
-    ReleaseError, RetryError, SubmittedTask, TaskState,
+    CancelError, DeclineError, FinishError, NotAtWork, Process, ReceivedPhase, ReceivedTask,
+    RetryError, SubmittedTask, TaskState,
 };
 
 use super::TasksService;
@@ -43,9 +43,7 @@ pub(crate) enum CallError {
     #[error(transparent)]
     Decline(#[from] DeclineError),
     #[error(transparent)]
-    Progress(#[from] ProgressError),
-    #[error(transparent)]
-    Release(#[from] ReleaseError),
+    NotAtWork(#[from] NotAtWork),
     #[error(transparent)]
     Commit(#[from] CommitError),
     #[error("tasks cannot be read")]

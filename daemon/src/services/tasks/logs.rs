@@ -19,7 +19,7 @@ use pilot_proto::tasks::{
 };
 use pilot_proto::{Service, TaskId};
 use pilot_store::ReadError;
-use pilot_tasks::{ProgressError, ReceivedTask, SubmittedTask};
+use pilot_tasks::{NotAtWork, ReceivedTask, SubmittedTask};
 use pilot_transport::{FramedError, next_frame, send_frame};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -240,13 +240,13 @@ impl TasksService {
     pub(crate) async fn write_log(&self, id: TaskId, bytes: &[u8]) -> Result<(), CallError> {
         let task = match self.row(id).await? {
             Some(Row::Received(task)) => task,
-            Some(Row::Submitted(_)) | None => return Err(ProgressError::Unknown.into()),
+            Some(Row::Submitted(_)) | None => return Err(NotAtWork::Unknown.into()),
         };
         if task.ending().is_some() {
-            return Err(ProgressError::Ended { state: task.state() }.into());
+            return Err(NotAtWork::Ended { state: task.state() }.into());
         }
         if task.accepted_at().is_none() {
-            return Err(ProgressError::NotAccepted.into());
+            return Err(NotAtWork::NotAccepted.into());
         }
         for piece in bytes.chunks(MAX_LOG_PIECE) {
             self.logs.write(&task, piece);

@@ -297,13 +297,13 @@ impl TasksService {
     /// Carries out what followed from a commit. The machines hear that it is
     /// on disk, which may lead to more.
     fn carry_out(self: &Arc<Self>, effects: Vec<Effect>) -> Option<(Commit, Vec<Effect>)> {
-        let (mut follow, batch) = {
+        let (mut follow, batch, some_wait) = {
             let mut desk = self.desk();
             desk.note_persisted(&effects);
             let mut batch = Batch::new(desk.epoch);
-            (desk.drain(&mut batch), batch)
+            (desk.drain(&mut batch), batch, desk.submitter.is_waiting())
         };
-        if effects.iter().any(Effect::is_persisted) && self.desk().submitter.is_waiting() {
+        if some_wait && effects.iter().any(Effect::is_persisted) {
             // What has ended may have made room at its worker.
             self.places.wake();
         }

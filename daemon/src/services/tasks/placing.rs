@@ -10,7 +10,7 @@ use pilot_identity::{Digest, NodeId, Outcome, Pass, Timestamp};
 use pilot_proto::TaskId;
 use pilot_proto::tasks::{Attached, InputRef, TaskBody};
 use pilot_store::{CommitError, ReadError};
-use pilot_tasks::{Candidate, Choice, Placing, SubmittedPhase, SubmittedTask, Wait, choose};
+use pilot_tasks::{Candidate, Choice, Placing, SubmittedPhase, SubmittedTask, choose};
 use tokio::sync::Notify;
 
 use super::TasksService;
@@ -110,7 +110,7 @@ impl TasksService {
                 let durable = desk.submitter.is_durable(&id);
                 desk.submitter.task(&id).filter(|_| durable).cloned()
             };
-            let Some(task) = task.filter(is_unplaced) else { continue };
+            let Some(task) = task.filter(|task| task.unplaced().is_some()) else { continue };
             let Some(pool) = &task.extras.plan.pool else {
                 let choice = Choice { chosen: Ok(task.peer), verdicts: Vec::new() };
                 unplaced |= !self.settle_one(&task, choice).await?;
@@ -142,7 +142,13 @@ impl TasksService {
         let Choice { chosen, verdicts } = choice;
         let to = match chosen {
             Ok(to) => to,
-            Err(why) if is_known(task, &why, verdicts.len()) => return Ok(false),
+            // It waits for that already, as far as it is shown.
+            Err(why)
+                if task.unplaced() == Some(&why)
+                    && task.extras.verdicts.len() == verdicts.len() =>
+            {
+                return Ok(false);
+            }
             Err(why) => {
                 let said = |desk: &mut super::Desk, _: &mut _, now| {
                     desk.submitter.not_placed(&id, &why, verdicts, now);
@@ -283,24 +289,6 @@ impl TasksService {
         }
         Ok(!on_their_way.is_empty())
     }
-}
-
-fn is_unplaced(task: &SubmittedTask) -> bool {
-    matches!(task.phase, SubmittedPhase::Held { wait: Wait::Worker { .. }, .. })
-}
-
-/// Whether this is why it waits already, as far as it is shown.
-fn is_known(task: &SubmittedTask, why: &str, verdicts: usize) -> bool {
-    let same = match &task.phase {
-        SubmittedPhase::Held { wait: Wait::Worker { why: known }, .. } => known == why,
-        SubmittedPhase::Held { .. }
-        | SubmittedPhase::Queued { .. }
-        | SubmittedPhase::Delivered { .. }
-        | SubmittedPhase::Accepted { .. }
-        | SubmittedPhase::Running { .. }
-        | SubmittedPhase::Ended(_) => false,
-    };
-    same && task.extras.verdicts.len() == verdicts
 }
 
 fn gone(why: &str) -> PrepareError {

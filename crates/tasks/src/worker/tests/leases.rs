@@ -200,8 +200,8 @@ fn what_is_put_back_for_later_waits_for_its_time() {
 fn only_what_a_worker_has_is_put_back() {
     let put_back = |machine: &mut Worker| machine.put_back(&id(1), Duration::ZERO, "", at(5));
 
-    assert_eq!(put_back(&mut worker()), Err(ReleaseError::Unknown));
-    assert_eq!(put_back(&mut queued(&offer(1))), Err(ReleaseError::NotAccepted));
+    assert_eq!(put_back(&mut worker()), Err(NotAtWork::Unknown));
+    assert_eq!(put_back(&mut queued(&offer(1))), Err(NotAtWork::NotAccepted));
     let mut machine = accepted(&offer(1));
     assert_eq!(put_back(&mut machine), Ok(()));
     assert_eq!(machine.accept(None, "me", at(5)), Some(id(1)), "at once");
@@ -209,7 +209,7 @@ fn only_what_a_worker_has_is_put_back() {
     assert_eq!(put_back(&mut machine), Ok(()));
     let state = TaskState::Cancelled;
     assert_eq!(self::state(&machine), state);
-    assert_eq!(put_back(&mut machine), Err(ReleaseError::Ended { state }));
+    assert_eq!(put_back(&mut machine), Err(NotAtWork::Ended { state }));
 }
 
 #[test]

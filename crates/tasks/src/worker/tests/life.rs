@@ -60,9 +60,9 @@ fn progress_makes_it_running_and_tells_the_submitter_the_latest_only() {
 fn progress_and_results_need_an_acceptor() {
     let mut machine = queued(&offer(1));
 
-    assert_eq!(machine.progress(&id(1), None, None, at(1)), Err(ProgressError::NotAccepted));
+    assert_eq!(machine.progress(&id(1), None, None, at(1)), Err(NotAtWork::NotAccepted));
     assert_eq!(machine.finish(&id(1), &done(b"r"), at(1)), Err(FinishError::NotAccepted));
-    assert_eq!(machine.progress(&id(2), None, None, at(1)), Err(ProgressError::Unknown));
+    assert_eq!(machine.progress(&id(2), None, None, at(1)), Err(NotAtWork::Unknown));
     assert_eq!(machine.finish(&id(2), &done(b"r"), at(1)), Err(FinishError::Unknown));
     assert_eq!(machine.decline(&id(2), "", at(1)), Err(DeclineError::Unknown));
 }
@@ -79,7 +79,7 @@ fn the_same_result_again_is_harmless_and_another_is_a_conflict() {
     let conflict = Err(FinishError::Conflict { state });
     assert_eq!(machine.finish(&id(1), &done(b"x"), at(3)), conflict);
     assert_eq!(machine.finish(&id(1), &work(WorkOutcome::Failed, b"r"), at(3)), conflict);
-    let ended = Err(ProgressError::Ended { state });
+    let ended = Err(NotAtWork::Ended { state });
     assert_eq!(machine.progress(&id(1), Some(1), None, at(3)), ended);
     assert_eq!(machine.decline(&id(1), "", at(3)), Err(DeclineError::Ended { state }));
     assert_eq!(task(&machine).revision, revision);
